@@ -217,7 +217,10 @@ class Manifest(_Model):
     def _refers_to_what_exists(self) -> Manifest:
         problems: list[str] = []
         contrast_ids = {c.id for c in self.contrasts}
-        for name, group in (("claim", [c.id for c in self.claims]), ("contrast", [c.id for c in self.contrasts])):
+        for name, group in (
+            ("claim", [c.id for c in self.claims]),
+            ("contrast", [c.id for c in self.contrasts]),
+        ):
             problems += [f"{name} id {i!r} appears twice" for i in sorted({i for i in group if group.count(i) > 1})]
         for claim in self.claims:
             problems += [
