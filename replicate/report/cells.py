@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from replicate.judgement import Estimate, Word
 from replicate.manifest import Claim, Contrast
 from replicate.report.model import ClaimRow, PaperReport
-from replicate.report.numbers import interval, number
+from replicate.report.numbers import bounded, interval, number, places_for
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Ours:
     text: str
     value: float | None = None
     path: str = ""
-    """Where the number stands in the report's JSON, dotted."""
+    """Where the number stands in the report's JSON (a JSON pointer)."""
     grey: bool = False
 
 
@@ -49,24 +49,30 @@ def order(contrast: Contrast) -> str:
 def ours(row: ClaimRow, report: PaperReport) -> list[Ours]:
     """What we measured: a computed number, an estimate, or the effect of each contrast; empty when nothing."""
     claim, verdict = row.claim, row.verdict
-    base = f"claims.{claim.id}"
     grey = verdict.word in (Word.NOT_TESTED, Word.PENDING, Word.INCONCLUSIVE_GATE)
     if verdict.computed is not None:
-        return [Ours(number(verdict.computed), verdict.computed, f"{base}.computed")]
+        return [Ours(number(verdict.computed), verdict.computed, pointer("claims", claim.id, "computed"))]
     if verdict.ours is not None:
         text = interval(verdict.ours, signed=claim.kind in ("gain", "ordering"))
-        return [Ours(text, verdict.ours.mean, f"{base}.ours.mean", grey)]
+        return [Ours(text, verdict.ours.mean, pointer("claims", claim.id, "ours", "mean"), grey)]
     found = []
     for contrast_id in verdict.contrasts or claim.contrasts:
         result = report.contrast(contrast_id)
         if result is not None and result.effect is not None:
             text = interval(result.effect, signed=True)
-            found.append(Ours(text, result.effect.mean, f"contrasts.{contrast_id}.effect.mean", grey))
+            found.append(Ours(text, result.effect.mean, pointer("contrasts", contrast_id, "effect", "mean"), grey))
     if found or claim.arm is None:
         return found
     arm = report.arm(claim.arm)
     mean = arm.metrics.get(claim.metric) if arm else None
-    return [Ours(interval(mean), mean.mean, f"arms.{claim.arm}.metrics.{claim.metric}.mean", True)] if mean else []
+    if mean is None:
+        return []
+    return [Ours(interval(mean), mean.mean, pointer("arms", claim.arm, "metrics", claim.metric, "mean"), True)]
+
+
+def pointer(*parts: str) -> str:
+    """A JSON pointer (RFC 6901) into ``PaperReport.to_json()``."""
+    return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in parts)
 
 
 def ours_text(row: ClaimRow, report: PaperReport) -> str:
@@ -85,7 +91,8 @@ def scale_text(row: ClaimRow, report: PaperReport) -> str:
     if row.claim.kind == "structural":
         return "exact"
     scale = row.verdict.scale or report.scale
-    return f"{scale}, reduced" if row.verdict.reduced else scale
+    judged = row.verdict.word not in (Word.NOT_TESTED, Word.PENDING, Word.BLOCKED)
+    return f"{scale}, reduced" if row.verdict.reduced and judged else scale
 
 
 def theirs_note(claim: Claim) -> str:
@@ -98,8 +105,6 @@ def theirs_note(claim: Claim) -> str:
 
 def spread(estimate: Estimate) -> str:
     """Mean and half-width for a compact cell: ``12.3 ± 0.4``."""
-    from replicate.report.numbers import bounded, places_for
-
     digits = places_for(estimate)
     if not bounded(estimate):
         return number(estimate.mean, digits)

@@ -165,7 +165,7 @@ def _claim_line(row: ClaimRow, report: PaperReport, *, long: bool = False) -> li
 
 def _denominator(rows: Iterable[ClaimRow]) -> str:
     count = Counter(row.verdict.word for row in rows)
-    parts = ", ".join(f"{count[w]} {w}" for w in ORDER if count[w])
+    parts = "; ".join(f"{count[w]} {w}" for w in ORDER if count[w])
     return f"{plural(count.total(), 'registered claim')}: {parts or 'none'}."
 
 

@@ -50,6 +50,7 @@ class ArmSummary:
     name: str
     role: str
     says: str
+    builder: str
     options: Mapping[str, Any]
     planned: int
     done: int
@@ -383,6 +384,7 @@ def _summarise(
         name=name,
         role=spec.role if spec else "variant",
         says=spec.says if spec else "",
+        builder=next((r.spec.builder for r in found.values()), spec.builder if spec else ""),
         options=dict(options),
         planned=len(seeds),
         done=len(done),

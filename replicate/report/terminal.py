@@ -49,7 +49,7 @@ def text(report: PaperReport, *, width: int = 100, contrasts: bool = True) -> st
 
 def summary(report: PaperReport) -> str:
     """One line: every registered claim by verdict, then the trials behind them."""
-    parts = ", ".join(f"{n} {word}" for word, n in report.counts.items())
+    parts = "; ".join(f"{n} {word}" for word, n in report.counts.items())
     trials = f"{report.done_trials} of {plural(report.planned_trials, 'trial')} done"
     where = f" at {report.scale}" + (" (reduced scale)" if report.reduced else "")
     judged = f"{report.judged} of {plural(len(report.rows), 'claim')} decided"
