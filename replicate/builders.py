@@ -14,10 +14,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from replicate import catalog
 from replicate.catalog import Paper
 from replicate.errors import UserError, near_misses, unknown
 from replicate.loading import shown
+from replicate.modules import source_of
 
 
 @dataclass(frozen=True)
@@ -55,24 +55,6 @@ class Builder:
         return f"{self.module.removeprefix('replicate.')}:{self.function}"
 
 
-def source_of(module: str, paper: Paper) -> Path | None:
-    """Source file of a module of the suite or of the paper's folder; None when there is none."""
-    if module == paper.package or module.startswith(paper.package + "."):
-        base, rest = paper.folder, module.split(".")[len(paper.package.split(".")) :]
-    elif module.startswith("replicate."):
-        base, rest = catalog.SUITE, module.split(".")[1:]
-    else:
-        return None
-    bases = [base]
-    if base == catalog.SUITE and (here := catalog.checkout()) is not None:
-        bases.append(here)  # papers/, datasets/ and cuda/ stand at the top of a checkout
-    for start in bases:
-        for path in (start.joinpath(*rest).with_suffix(".py"), start.joinpath(*rest, "__init__.py")):
-            if rest and path.is_file():
-                return path
-    return None
-
-
 def find(paper: Paper, builder: str) -> Builder:
     """The builder that a manifest names: ``pconv`` of experiment.py, or ``tasks.detection.heads:plain_head``."""
     module, _, function = builder.rpartition(":")
@@ -81,7 +63,7 @@ def find(paper: Paper, builder: str) -> Builder:
 
 
 def _find_in(module: str, function: str, paper: Paper, seen: frozenset[str]) -> Builder:
-    path = source_of(module, paper)
+    path = source_of(module, paper.folder)
     if path is None:
         where = paper.folder / "experiment.py" if module.startswith(paper.package) else module
         raise UserError(

@@ -5,10 +5,9 @@ Nothing here imports torch: builders are read from source, profiles are light mo
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,11 @@ from replicate.errors import UserError, unknown
 from replicate.loading import shown
 from replicate.manifest import Manifest, ScaleSpec
 from replicate.profiles import TaskInfo
+from replicate.provenance import trial_code
 from replicate.records import Record, Spec, canonical
 from replicate.study import Study
 from replicate.tasks.base import SCALES, Profile, Scale
+from replicate.verdicts.digests import claim_digest, contrast_digest
 
 GPU_SCALES: frozenset[str] = frozenset({"gpu", "full", "weights"})
 """Scales whose device ``auto`` is a GPU where there is one; the others are CPU protocols."""
@@ -41,8 +42,9 @@ class Plan:
     study: Study
     exploratory: tuple[str, ...] = ()
     """Why this is not the planned study; empty: it is, and its verdicts are confirmatory."""
+    partial: tuple[str, ...] = ()
+    """What of the planned study is left out now; its verdicts stay PENDING until that is there too."""
     workers: int | None = None
-    notes: tuple[str, ...] = field(default_factory=tuple)
 
     @property
     def manifest(self) -> Manifest:
@@ -83,36 +85,33 @@ def make(
     data_paths: Mapping[str, Path] | None = None,
     workers: int | None = None,
     first_seed: int | None = None,
+    looks: Sequence[int] = (),
     with_code: bool = True,
 ) -> Plan:
     """Plan one paper at one scale.
 
-    ``seeds`` counts seeds (default: the manifest's n); ``sets`` are ``arm.option=value``. Fewer arms or seeds,
-    other options or another seed block make the study exploratory. ``with_code=False`` leaves the code digest
-    of the trials empty: enough to show a plan, not to run it.
+    ``seeds`` counts seeds (default: the manifest's n); ``sets`` are ``arm.option=value``. Fewer arms or seeds are
+    a part of the planned study; other options, more arms or another seed block make an exploratory one. ``looks``
+    are the numbers of seeds at which a study that may be extended is judged, fixed before its first run.
+    ``with_code=False`` leaves the code digest of the trials empty: enough to show a plan, not to run it.
     """
     manifest = paper.manifest
     where = shown(paper.folder / catalog.MANIFEST)
     wanted = _scale(manifest, scale, where)
     task = profiles.of(paper)
     profile = task.profile(wanted.profile)
-    chosen = _arms(manifest, scale, arms)
-    closed = _with_substrates(manifest, chosen)
+    chosen = _with_substrates(manifest, _arms(manifest, scale, arms))
+    planned_arms = _with_substrates(manifest, manifest.arms_at(scale))
     start = wanted.first_seed if first_seed is None else first_seed
-    block = tuple(range(start, start + (max(wanted.seeds, 1) if seeds is None else seeds)))
-    if not block:
+    planned_n = max(wanted.seeds, 1)
+    if seeds is not None and seeds < 1:
         raise UserError("--seeds must be at least 1")
-    overrides = _overrides(manifest, sets, closed)
+    block = tuple(range(start, start + (planned_n if seeds is None else seeds)))
+    overrides = _overrides(manifest, sets, chosen)
     paths = {name: str(Path(path).expanduser().resolve()) for name, path in (data_paths or {}).items()}
-    found = {name: builders.find(paper, manifest.arms[name].builder) for name in closed}
-    options = {
-        name: builders.resolve(
-            found[name],
-            {**manifest.arms[name].options, **overrides.get(name, {})},
-            f"--set {name}" if name in overrides else f"{where}: arms.{name}.options",
-        )
-        for name in closed
-    }
+    every = tuple(dict.fromkeys((*planned_arms, *chosen)))
+    found = {name: builders.find(paper, manifest.arms[name].builder) for name in every}
+    options = {name: _options(manifest, found[name], name, overrides, where) for name in every}
     ask = _Ask(
         paper,
         scale,
@@ -125,11 +124,14 @@ def make(
         options,
         found,
     )
-    trials = _trials(ask, closed, block, _coder() if with_code else None)
-    exploratory = tuple(_why_exploratory(wanted, manifest, scale, chosen, block, overrides, ask))
-    notes = ("exploratory: " + "; ".join(exploratory),) if exploratory else ()
-    study = _study(ask, wanted, trials, block, notes)
-    return Plan(paper, scale, task, profile, closed, block, trials, study, exploratory, workers, notes)
+    trials = _trials(ask, chosen, block, with_code)
+    why = _why_exploratory(manifest, planned_arms, chosen, block, overrides, ask)
+    why += _why_seeds(wanted, block, looks)
+    partial = () if why else tuple(_what_is_missing(planned_arms, chosen, planned_n, block))
+    # Part of the planned study: the study file still fixes all of it.
+    whole = _trials(ask, planned_arms, range(start, start + max(planned_n, len(block))), False) if not why else trials
+    study = _study(ask, max(planned_n, len(block)), whole, why, looks)
+    return Plan(paper, scale, task, profile, chosen, block, trials, study, tuple(why), partial, workers)
 
 
 def _scale(manifest: Manifest, scale: str, where: str) -> ScaleSpec:
@@ -166,6 +168,22 @@ def _with_substrates(manifest: Manifest, chosen: Sequence[str]) -> tuple[str, ..
     for name in chosen:
         visit(name, ())
     return tuple(ordered)
+
+
+def _options(
+    manifest: Manifest,
+    builder: builders.Builder,
+    arm: str,
+    overrides: Mapping[str, Mapping[str, Any]],
+    where: str,
+) -> dict[str, Any]:
+    """The arm's options: defaults of its builder, then the manifest's, then ``--set``."""
+    stated = builders.resolve(builder, manifest.arms[arm].options, f"{where}: arms.{arm}.options")
+    return {**stated, **_only(builders.resolve(builder, overrides.get(arm, {}), "--set"), overrides.get(arm, {}))}
+
+
+def _only(values: Mapping[str, Any], names: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: values[name] for name in names}
 
 
 def _overrides(manifest: Manifest, sets: Sequence[str], arms: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -220,19 +238,12 @@ def _data(profile: Profile, paths: Mapping[str, str]) -> str | None:
     return f"{profile.data}@{registry.checksum(profile.data, given)}"
 
 
-def _coder() -> Callable[[str, str, str | None], str]:
-    from replicate import provenance
-
-    return provenance.trial_code
-
-
-def _trials(
-    ask: _Ask, arms: Sequence[str], seeds: Sequence[int], coder: Callable[[str, str, str | None], str] | None
-) -> tuple[Trial, ...]:
+def _trials(ask: _Ask, arms: Sequence[str], seeds: Iterable[int], with_code: bool) -> tuple[Trial, ...]:
     """Seed by seed, so that pairs are complete early; within a seed, substrates first."""
     folder = None if ask.paper.inside else str(ask.paper.folder.resolve())
     code = {
-        arm: coder(ask.found[arm].module, ask.task.module, folder) if coder is not None else "" for arm in arms
+        arm: trial_code(ask.found[arm].module, ask.task.module, folder, ask.data) if with_code else ""
+        for arm in arms
     }
     trials: list[Trial] = []
     for seed in seeds:
@@ -280,39 +291,43 @@ def _spec(ask: _Ask, arm: str, seed: int, substrates: Mapping[str, str]) -> Spec
 
 
 def _why_exploratory(
-    wanted: ScaleSpec,
     manifest: Manifest,
-    scale: Scale,
+    planned: Sequence[str],
     arms: Sequence[str],
     seeds: Sequence[int],
     overrides: Mapping[str, Mapping[str, Any]],
     ask: _Ask,
-) -> Iterable[str]:
-    """What separates this request from the planned study."""
-    missing = [name for name in manifest.arms_at(scale) if name not in arms]
+) -> list[str]:
+    """What separates this request from the planned study; empty: it is that study, or a part of it."""
+    why = [f"{arm} with " + ", ".join(f"{k}={v}" for k, v in options.items()) for arm, options in overrides.items()]
+    more = [name for name in arms if name not in planned]
+    if more:
+        why.append(f"{', '.join(more)}: not planned at this scale")
+    if seeds[0] != manifest.scales[ask.scale].first_seed:
+        why.append(f"seed block starts at {seeds[0]}")
+    if ask.threads != ask.profile.threads:
+        why.append(f"{ask.threads} threads instead of {ask.profile.threads}")
+    if ask.device == "cuda" and ask.scale not in GPU_SCALES:
+        why.append("on a GPU, planned on a CPU")
+    return why
+
+
+def _why_seeds(wanted: ScaleSpec, seeds: Sequence[int], looks: Sequence[int]) -> list[str]:
+    planned = max(wanted.seeds, 1)
+    if len(seeds) <= planned or len(seeds) in looks:
+        return []
+    return [f"{len(seeds)} seeds where {planned} are planned"]
+
+
+def _what_is_missing(planned: Sequence[str], arms: Sequence[str], n: int, seeds: Sequence[int]) -> Iterable[str]:
+    missing = [name for name in planned if name not in arms]
     if missing:
         yield "without " + ", ".join(missing)
-    planned = max(wanted.seeds, 1)
-    if len(seeds) < planned:
-        yield f"{len(seeds)} of {planned} seeds"
-    elif len(seeds) not in (planned, 2 * planned, 4 * planned):
-        yield f"{len(seeds)} seeds; the plan is {planned}, extended only to {2 * planned} and {4 * planned}"
-    if seeds[0] != wanted.first_seed:
-        yield f"seed block starts at {seeds[0]}"
-    for arm, options in overrides.items():
-        yield f"{arm} with " + ", ".join(f"{k}={v}" for k, v in options.items())
-    if ask.threads != ask.profile.threads:
-        yield f"{ask.threads} threads instead of {ask.profile.threads}"
+    if len(seeds) < n:
+        yield f"{len(seeds)} of {n} seeds"
 
 
-def digest(model: Any) -> str:
-    """Digest of a claim or a contrast: every field that the manifest states."""
-    return hashlib.sha256(canonical(model.model_dump(mode="json")).encode()).hexdigest()
-
-
-def _study(
-    ask: _Ask, wanted: ScaleSpec, trials: Sequence[Trial], seeds: tuple[int, ...], notes: tuple[str, ...]
-) -> Study:
+def _study(ask: _Ask, n: int, trials: Sequence[Trial], why: Sequence[str], looks: Sequence[int]) -> Study:
     manifest = ask.paper.manifest
     keys: dict[str, dict[str, str]] = {}
     for trial in trials:
@@ -323,12 +338,13 @@ def _study(
         profile=ask.profile.name,
         profile_version=ask.profile.version,
         manifest_version=manifest.version,
-        planned_n=max(wanted.seeds, len(seeds)),
-        seeds=seeds,
-        claims={claim.id: digest(claim) for claim in manifest.claims},
-        contrasts={contrast.id: digest(contrast) for contrast in manifest.contrasts},
+        planned_n=n,
+        seeds=tuple(dict.fromkeys(trial.spec.seed for trial in trials)),
+        claims={claim.id: claim_digest(claim) for claim in manifest.claims},
+        contrasts={contrast.id: contrast_digest(contrast) for contrast in manifest.contrasts},
         keys=keys,
-        notes=notes,
+        notes=("exploratory: " + "; ".join(why),) if why else (),
+        looks=tuple(looks),
     )
 
 

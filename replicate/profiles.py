@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import ModuleType
 
-from replicate import catalog
+from replicate import catalog, modules
 from replicate.catalog import Paper
 from replicate.errors import UserError, unknown
 from replicate.loading import shown
@@ -71,17 +69,7 @@ def _own(paper: Paper) -> ModuleType:
     path = paper.folder / "profiles.py"
     if not path.is_file():
         raise UserError(f"{shown(path)}: missing; a paper with `task: own` states its METRICS and PROFILES there")
-    if paper.inside:
-        return importlib.import_module(f"{paper.package}.profiles")
-    # By file, not through the paper's package: the planner must not run experiment.py, which may import torch.
-    name = f"_replicate_profiles_{paper.slug}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses defined there look their module up
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:
+        return modules.load(f"{paper.package}.profiles", paper.folder)
+    except Exception as error:  # whatever a user's file raises
         raise UserError(f"{shown(path)}: cannot be imported: {type(error).__name__}: {error}") from error
-    return module
