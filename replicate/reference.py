@@ -1,7 +1,7 @@
 """The maintainers' records that are kept in git: small, sorted, one file a paper and scale.
 
-A line is a record, or ``{"environment": id, ...}`` with what the records below it share. Metrics and items stay exact, so
-that ``rerun`` can compare bit by bit; curves are thinned, and their and the costs' numbers have six digits.
+A line is a record, or ``{"environment": id, ...}`` with what the records below it share. Metrics and items stay
+exact, so that ``rerun`` can compare bit by bit; curves are thinned, and their numbers have six digits.
 """
 
 from __future__ import annotations
