@@ -95,7 +95,7 @@ def _small(record: Record) -> dict[str, Any]:
     value["curves"] = thin(record.curves)
     value["cost"] = {name: _rounded(x) for name, x in record.cost.items()}
     value["seconds"], value["cpu_seconds"] = _rounded(record.seconds), _rounded(record.cpu_seconds)
-    provenance = dict(record.provenance)
+    provenance = {name: value for name, value in record.provenance.items() if name != "reference"}
     trial = dict(provenance.get("trial", {}))
     trial.pop("folder", None)  # paths of one machine mean nothing on another
     trial.pop("data_paths", None)
@@ -131,6 +131,7 @@ def _read_file(path: Path) -> list[Record]:
                 environments[value.pop("environment")] = value
                 continue
             provenance = value["provenance"]
+            provenance["reference"] = True  # curves are thinned
             provenance.update(environments[provenance.pop("environment")])
             record = Record.from_json(value)
         except (ValueError, KeyError, TypeError) as error:

@@ -144,9 +144,7 @@ def _run(trial: Trial, arm: Arm, workdir: Path | None, substrates: Mapping[str, 
     spec = trial.spec
     profile = trial.profile
     if dict(profile.settings) != dict(spec.settings):  # the key names the spec's settings, so they win
-        profile = Profile(
-            spec.profile, spec.profile_version, spec.data, spec.settings, profile.metric, profile.gate
-        )
+        profile = replace(profile, settings=spec.settings)
     return Run(
         arm=arm,
         profile=profile,
