@@ -1,4 +1,4 @@
-"""Images a second that the scenes world draws on one core (CPU time): python benchmarks/scenes.py [size] [count]."""
+"""Images a second that the scenes world draws on one core, in CPU time: benchmarks/scenes.py [size] [count]."""
 
 import sys
 import time

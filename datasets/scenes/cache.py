@@ -46,9 +46,7 @@ def open_or_make(folder: Path, make: Callable[[Path], None], config: dict[str, A
             f"cache {folder.parent}: {error.strerror or error}; free space there or set REPLICATE_CACHE"
         ) from error
     if found is None:
-        raise DataError(
-            f"cache {folder}: damaged right after it was written; check the disk or set REPLICATE_CACHE"
-        )
+        raise DataError(f"cache {folder}: damaged right after writing; check the disk or set REPLICATE_CACHE")
     return found
 
 
@@ -108,7 +106,7 @@ def _sync(path: Path) -> None:
 
 @contextlib.contextmanager
 def _lock(path: Path) -> Iterator[None]:
-    """An exclusive lock where the system has one; without it two processes make the same world twice, harmlessly."""
+    """An exclusive lock where the system has one; else two processes make the same world twice, harmlessly."""
     try:
         import fcntl
     except ImportError:

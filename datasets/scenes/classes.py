@@ -47,8 +47,8 @@ CLASSES: dict[str, Rule] = {
         "white_heart pink_heart light_blue_heart grey_heart gift_heart sparkling_heart heartpulse heartbeat cupid",
     ),
     "shoe": Rule(
-        names="mans_shoe athletic_shoe high_heel sandal boot hiking_boot womans_flat_shoe ballet_shoes thong_sandal "
-        "roller_skate ice_skate",
+        names="mans_shoe athletic_shoe high_heel sandal boot hiking_boot womans_flat_shoe ballet_shoes "
+        "thong_sandal roller_skate ice_skate",
     ),
     "instrument": Rule(("musical-instrument",)),
     "book": Rule(

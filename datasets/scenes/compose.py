@@ -36,6 +36,8 @@ CLUTTER_ID = 255
 """Value of distractors in an instance map; objects are 1, 2, ... in drawing order, the photograph is 0."""
 
 _TRIES = 12
+_TABLE_STARTS = np.array([0, 256, 512], np.intp)
+_SMALLEST_PX = 6.0
 
 
 class Draws:
@@ -60,7 +62,7 @@ class Draws:
 
     def log_uniform(self, low: float, high: float) -> float:
         """A number in [low, high) whose logarithm is uniform."""
-        return low * (high / low) ** self.unit()
+        return low * math.exp(math.log(high / low) * self.unit())
 
     def integer(self, low: int, high: int) -> int:
         """An integer from low to high, both included."""
@@ -118,7 +120,7 @@ def background(draws: Draws, name: str, size: int) -> NDArray[np.uint8]:
     for _ in range(3):
         gain = light * draws.uniform(0.93, 1.07)
         tables.append(np.clip(np.arange(256) * gain + offset + 0.5, 0, 255).astype(np.uint8))
-    return np.array(crop.point(np.concatenate(tables).tolist()))
+    return np.concatenate(tables)[np.asarray(crop) + _TABLE_STARTS]
 
 
 def _part(draws: Draws, config: SceneConfig, sprite: int, label: int, side: float) -> _Part:
@@ -154,7 +156,7 @@ def _parts(draws: Draws, config: SceneConfig, pools: Pools) -> list[_Part]:
     for k in range(wanted + draws.integer(*config.distractors)):
         label = draws.integer(0, config.num_classes - 1) if k < wanted else -1
         sprite = draws.pick(pools.sprites[label] if label >= 0 else pools.clutter)
-        side = config.size * draws.log_uniform(*config.scale)
+        side = max(_SMALLEST_PX, config.size * draws.log_uniform(*config.scale))
         ordered.append((-math.log(side) + draws.uniform(-0.7, 0.7), _part(draws, config, sprite, label, side)))
     ordered.sort(key=lambda pair: pair[0])
     return [part for _, part in ordered]
@@ -174,8 +176,8 @@ def draw(
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.void], int]:
     """One scene: image ``(S, S, 3)``, instance map ``(S, S)``, objects ``(K,)`` of OBJECT, photo index.
 
-    A sprite goes where it keeps ``min_visible`` of its own pixels inside the image and takes no earlier object below
-    that fraction; after a few failed places it is left out. The first object always finds a place.
+    A sprite goes where it keeps ``min_visible`` of its pixels inside the image and takes no earlier object below
+    that fraction; after a few failed places it is left out. The first object goes to the centre if need be.
     """
     size = config.size
     photo = draws.integer(0, len(pools.photos) - 1)
@@ -185,9 +187,11 @@ def draw(
     placed: list[_Part] = []
     for part in _parts(draws, config, pools):
         h, w = part.mask.shape
-        for _ in range(_TRIES):
+        for attempt in range(_TRIES):
             x = round(draws.uniform(0.3 * w, size - 0.3 * w) - w / 2)
             y = round(draws.uniform(0.3 * h, size - 0.3 * h) - h / 2)
+            if attempt == _TRIES - 1 and not placed:
+                x, y = (size - w) // 2, (size - h) // 2
             y0, x0, y1, x1 = max(0, y), max(0, x), min(size, y + h), min(size, x + w)
             mask = part.mask[y0 - y : y1 - y, x0 - x : x1 - x]
             inside = int(mask.sum())

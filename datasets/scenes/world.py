@@ -18,7 +18,7 @@ from replicate.datasets.base import cache_folder, digest_files
 from replicate.tasks.base import DataError
 
 from . import assets, compose
-from .cache import open_or_make
+from .cache import Arrays, open_or_make
 from .classes import CLASSES, TEST_PHOTOS, TRAIN_PHOTOS, VAL_PHOTOS
 
 Split = Literal["train", "val", "test"]
@@ -43,7 +43,7 @@ class SceneConfig:
     objects: tuple[int, int] = (1, 6)
     """Fewest and most objects asked for; crowding may leave some out, never the first."""
     scale: tuple[float, float] = (0.1, 0.7)
-    """Longer side of an object as a fraction of the image, log-uniform."""
+    """Longer side of an object as a fraction of the image, log-uniform; never below 6 pixels."""
     distractors: tuple[int, int] = (0, 2)
     """Fewest and most sprites that belong to no class."""
     holdout: Holdout = "photo"
@@ -68,7 +68,7 @@ class SceneConfig:
             "holdout": self.holdout in get_args(Holdout),
             "style": self.style == "twemoji",
             "seed": self.seed >= 0,
-            "size": 16 <= self.size <= 4096,
+            "size": 32 <= self.size <= 4096,
             "num_classes": 1 <= self.num_classes <= len(CLASSES),
             "objects": 1 <= self.objects[0] <= self.objects[1] <= _MOST_OBJECTS,
             "distractors": 0 <= self.distractors[0] <= self.distractors[1] <= _MOST_OBJECTS,
@@ -129,11 +129,11 @@ class Scenes:
     """Rendered images with boxes, labels, masks and facts; satisfies ``replicate.datasets.base.DetectionData``.
 
     ``images`` is ``(N, S, S, 3)`` uint8, ``instances`` ``(N, S, S)`` uint8 (0 photograph, k the k-th object, 255
-    distractor), ``objects`` every object of every image in one record array, ``photos`` ``(N,)`` photograph indices.
+    distractor), ``objects`` every object of every image in one record array, ``photos`` ``(N,)`` the photographs.
     All are read-only and may be memory-mapped from the cache.
     """
 
-    def __init__(self, config: SceneConfig, arrays: dict[str, NDArray[Any]]) -> None:
+    def __init__(self, config: SceneConfig, arrays: Arrays) -> None:
         self.config = config
         self.images: NDArray[np.uint8] = arrays["images"]
         self.instances: NDArray[np.uint8] = arrays["instances"]
@@ -276,9 +276,7 @@ def _rle(masks: NDArray[np.bool_]) -> list[dict[str, Any]]:
     return [{"size": [int(n) for n in c["size"]], "counts": c["counts"].decode("ascii")} for c in coded]
 
 
-def _fill(
-    config: SceneConfig, count: int, images: NDArray[Any], instances: NDArray[Any]
-) -> dict[str, NDArray[Any]]:
+def _fill(config: SceneConfig, count: int, images: NDArray[Any], instances: NDArray[Any]) -> Arrays:
     """Draw ``count`` scenes into ``images`` and ``instances``; returns the small arrays."""
     pools, split = config.pools(), get_args(Split).index(config.split)
     photos, starts = np.zeros(count, np.int32), np.zeros(count + 1, np.int64)
@@ -306,7 +304,7 @@ def render(split: Split, count: int, *, seed: int, cached: bool = True, **option
         raise DataError(f"scenes: unknown option {wrong[0]!r}; known: {', '.join(sorted(known))}")
     if count < 1:
         raise DataError(f"scenes: count={count} is out of range; ask for at least one image")
-    pairs = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+    pairs: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
     config = SceneConfig(split=split, seed=seed, **pairs)
     shape = (count, config.size, config.size)
     if not cached:
