@@ -177,11 +177,11 @@ def _dump(node: ast.AST) -> Iterator[str]:
         elif isinstance(value, list):
             yield "["
             for item in value:
-                if isinstance(item, ast.AST):
-                    yield from () if _is_text(item) else _for_run(item)
-                else:
-                    yield repr(item)
-                yield ","
+                if not isinstance(item, ast.AST):
+                    yield f"{item!r},"
+                elif not _is_text(item):
+                    yield from _for_run(item)
+                    yield ","
             yield "]"
         else:
             yield f"{type(value).__name__}:{value!r}"
@@ -192,6 +192,7 @@ def _for_run(node: ast.AST) -> Iterator[str]:
     if not _for_type_checkers(node):
         yield from _dump(node)
         return
+    yield "if"
     for statement in node.orelse:  # type: ignore[attr-defined]
         yield from _dump(statement)
 
@@ -228,7 +229,7 @@ def cpu_model() -> str:
 
 @functools.cache
 def git_commit(folder: str | None = None) -> str | None:
-    """Commit of the checkout, with ``+`` behind it when files were changed; None outside a checkout or without git."""
+    """Commit of the checkout, ``+`` behind it when files were changed; None without a checkout or git."""
     where = folder or str(Path(__file__).resolve().parents[1])
     if not (Path(where) / ".git").exists():
         return None

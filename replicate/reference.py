@@ -1,7 +1,7 @@
 """The maintainers' records that are kept in git: small, sorted, one file a paper and scale.
 
-A line is a record, or ``{"environment": id, ...}`` with what the records below it share. Metrics and items stay exact, so
-that ``rerun`` can compare bit by bit; curves are thinned, and their and the costs' numbers have six digits.
+A line is a record, or ``{"environment": id, ...}`` with what the records below it share. Metrics and items stay
+exact, so that ``rerun`` can compare bit by bit; curves are thinned, and their numbers have six digits.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _small(record: Record) -> dict[str, Any]:
     value["curves"] = thin(record.curves)
     value["cost"] = {name: _rounded(x) for name, x in record.cost.items()}
     value["seconds"], value["cpu_seconds"] = _rounded(record.seconds), _rounded(record.cpu_seconds)
-    provenance = dict(record.provenance)
+    provenance = {name: value for name, value in record.provenance.items() if name != "reference"}
     trial = dict(provenance.get("trial", {}))
     trial.pop("folder", None)  # paths of one machine mean nothing on another
     trial.pop("data_paths", None)
@@ -131,6 +131,7 @@ def _read_file(path: Path) -> list[Record]:
                 environments[value.pop("environment")] = value
                 continue
             provenance = value["provenance"]
+            provenance["reference"] = True  # curves are thinned
             provenance.update(environments[provenance.pop("environment")])
             record = Record.from_json(value)
         except (ValueError, KeyError, TypeError) as error:

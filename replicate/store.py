@@ -47,12 +47,10 @@ def _writing(root: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in _FULL:
             raise UserError(
-                f"{root}: the disk is full; earlier records are intact. Free some space and run the same command again"
+                f"{root}: the disk is full; earlier records are intact. Free some space and run the command again"
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
-            raise UserError(
-                f"{root}: cannot write results here: {error.strerror}; choose another --results"
-            ) from error
+            raise UserError(f"{root}: cannot write here: {error.strerror}; choose another --results") from error
         raise
 
 
@@ -117,9 +115,7 @@ class Store:
             raise UserError(f"{self.root}: {several} with a key that starts with {prefix!r}")
         record = self.get(keys[0])
         if record is None:
-            raise UserError(
-                f"{self.root}: the record {keys[0][:12]} was damaged and is set aside; run its paper again"
-            )
+            raise UserError(f"{self.root}: record {keys[0][:12]} was damaged and is set aside; run its paper again")
         return record
 
     def put(self, record: Record) -> None:
@@ -324,9 +320,7 @@ class Store:
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError) as error:
-            raise UserError(
-                f"{path}: is not a study file ({error}); move it away and run the paper again"
-            ) from error
+            raise UserError(f"{path}: is not a study file ({error}); move it away and run again") from error
 
     def put_study(self, study: Study) -> Path:
         """Write a study file, at once."""
