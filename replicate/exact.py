@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-from replicate import modules
+from replicate import modules, provenance
 from replicate.catalog import Paper
+from replicate.provenance import code_digest
+from replicate.records import canonical
 from replicate.tasks.base import Checked
 
 
@@ -78,3 +83,24 @@ def results(paper: Paper) -> tuple[dict[str, Checked], dict[str, str]]:
     """Results by name, and what each check says."""
     ran = run(paper)
     return {r.name: r.result for r in ran if r.result is not None}, {r.name: r.says for r in ran}
+
+
+def remembered(paper: Paper, root: Path) -> tuple[dict[str, Checked], dict[str, str]]:
+    """``results``, run once for each state of the code and kept in ``root/checks/<slug>.json``."""
+    if not (paper.folder / "checks.py").is_file():
+        return {}, {}
+    code = code_digest([f"{paper.package}.checks"], paper.folder) + canonical(provenance.versions())
+    path = root / "checks" / f"{paper.slug}.json"
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if kept["code"] == code:
+            return {name: Checked(**value) for name, value in kept["results"].items()}, kept["says"]
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # not there, or not ours: computed again
+    found, says = results(paper)
+    made = {"code": code, "results": {name: asdict(result) for name, result in found.items()}, "says": says}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+    return found, says

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import ModuleType
 
 from replicate import catalog, modules
@@ -26,6 +26,8 @@ class TaskInfo:
     module: str
     metrics: Mapping[str, Metric]
     profiles: Mapping[str, Profile]
+    families: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Title -> metrics that belong in one figure (``FAMILIES`` of profiles.py, if it has one)."""
 
     def profile(self, name: str) -> Profile:
         """The profile of that name, or an error with near misses."""
@@ -62,7 +64,7 @@ def _info(name: str, run_trial: str, module: ModuleType, where: str) -> TaskInfo
             raise UserError(f"{where}: PROFILES[{key!r}] calls itself {profile.name!r}")
         if profile.metric not in module.METRICS:
             raise UserError(f"{where}: profile {key!r}: {unknown('metric', profile.metric, module.METRICS)}")
-    return TaskInfo(name, run_trial, module.METRICS, module.PROFILES)
+    return TaskInfo(name, run_trial, module.METRICS, module.PROFILES, dict(getattr(module, "FAMILIES", {})))
 
 
 def _own(paper: Paper) -> ModuleType:
