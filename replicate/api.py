@@ -40,7 +40,8 @@ class Study:
     plan: Plan
     file: StudyFile
     """What was fixed before the run."""
-    store: Store
+    store: Store | None
+    """Where its records are; None: the reference records only."""
     outcome: RunReport | None = None
     """What this run did; None for a study that was only opened."""
     given_checks: tuple[Mapping[str, Checked], Mapping[str, str]] | None = None
@@ -64,7 +65,8 @@ class Study:
     def records(self) -> dict[str, Record]:
         """Records of the study by key: the store's, else the reference ones that come with the suite."""
         keys = [key for by_seed in self.file.keys.values() for key in by_seed.values()]
-        found = {key: record for key in keys if (record := self.store.get(key)) is not None}
+        store = self.store
+        found = {key: r for key in keys if store is not None and (r := store.get(key)) is not None}
         missing = [key for key in keys if key not in found or not found[key].done]
         if missing:
             kept = {record.key: record for record in read_reference(scale=self.plan.scale)}
@@ -82,7 +84,9 @@ class Study:
     @cached_property
     def checks(self) -> tuple[Mapping[str, Checked], Mapping[str, str]]:
         """Results of the exact checks by name, and what each says."""
-        return self.given_checks if self.given_checks is not None else exact.remembered(self.paper, self.store.root)
+        if self.given_checks is not None:
+            return self.given_checks
+        return exact.results(self.paper) if self.store is None else exact.remembered(self.paper, self.store.root)
 
     @cached_property
     def judgement(self) -> Judgement:
@@ -241,7 +245,7 @@ def load(paper: str | Path | Paper, scale: Scale, results: str | Path | Store | 
     """
     found = paper if isinstance(paper, Paper) else catalog.find(paper)
     store = results if isinstance(results, Store) else open_store(results)
-    made = plan.make(found, scale)
+    made = plan.make(found, scale, for_show=True)
     file = store.study(found.slug, scale) or reference_study(found.slug, scale) or made.study
     return Study(made, file, store)
 
@@ -251,6 +255,24 @@ def reference_study(slug: str, scale: str) -> StudyFile | None:
     root = reference_root()
     path = root / scale / f"{slug}.study.json" if root is not None else None
     return StudyFile.load(path) if path is not None and path.is_file() else None
+
+
+def reference_studies(paper: Paper) -> list[Study]:
+    """The studies that the reference results hold, read without any working store: what a README shows.
+
+    Without reference results it is the plan of the first judged scale: exact claims judged, the rest PENDING.
+    """
+    checks = exact.results(paper)
+    scales = paper.manifest.scales
+    found = []
+    for scale in scales:
+        file = reference_study(paper.slug, scale) if paper.inside else None
+        if file is not None:
+            found.append(Study(plan.make(paper, scale, for_show=True), file, None, given_checks=checks))
+    if not found:
+        made = plan.make(paper, next((s for s in scales if s != "smoke"), "smoke"), for_show=True)
+        found.append(Study(made, made.study, None, given_checks=checks))
+    return found
 
 
 def studies_of(paper: Paper, store: Store) -> list[Study]:

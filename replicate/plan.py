@@ -21,7 +21,7 @@ from replicate.profiles import TaskInfo
 from replicate.provenance import trial_code
 from replicate.records import Record, Spec, canonical
 from replicate.study import Study
-from replicate.tasks.base import SCALES, Profile, Scale
+from replicate.tasks.base import SCALES, DataError, Profile, Scale
 from replicate.verdicts.digests import claim_digest, contrast_digest
 
 GPU_SCALES: frozenset[str] = frozenset({"gpu", "full", "weights"})
@@ -87,6 +87,7 @@ def make(
     first_seed: int | None = None,
     looks: Sequence[int] = (),
     with_code: bool = True,
+    for_show: bool = False,
 ) -> Plan:
     """Plan one paper at one scale.
 
@@ -94,6 +95,7 @@ def make(
     a part of the planned study; other options, more arms or another seed block make an exploratory one. ``looks``
     are the numbers of seeds at which a study that may be extended is judged, fixed before its first run.
     ``with_code=False`` leaves the code digest of the trials empty: enough to show a plan, not to run it.
+    ``for_show`` plans also where the data or the GPU is not there, to show records that others made.
     """
     manifest = paper.manifest
     where = shown(paper.folder / catalog.MANIFEST)
@@ -117,9 +119,9 @@ def make(
         scale,
         task,
         profile,
-        resolve_device(device, scale),
+        ("cuda" if scale == "gpu" else "cpu") if for_show and not has_gpu() else resolve_device(device, scale),
         threads or profile.threads,
-        _data(profile, paths),
+        _data(profile, paths, for_show),
         paths,
         options,
         found,
@@ -228,14 +230,19 @@ def has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-def _data(profile: Profile, paths: Mapping[str, str]) -> str | None:
+def _data(profile: Profile, paths: Mapping[str, str], for_show: bool) -> str | None:
     """``name@checksum`` of the profile's data."""
     if profile.data is None:
         return None
     from replicate.datasets import registry
 
     given = {name: Path(path) for name, path in paths.items()}
-    return f"{profile.data}@{registry.checksum(profile.data, given)}"
+    try:
+        return f"{profile.data}@{registry.checksum(profile.data, given)}"
+    except DataError:
+        if not for_show:
+            raise
+        return f"{profile.data}@absent"
 
 
 def _trials(ask: _Ask, arms: Sequence[str], seeds: Iterable[int], with_code: bool) -> tuple[Trial, ...]:

@@ -34,12 +34,12 @@ def default_out() -> Path:
 
 def write_site(studies: Sequence[Study], out: Path | None) -> dict[str, Path]:
     """Write the site of everything that has a study, with these studies as they are now; page by slug."""
-    from replicate import catalog
+    from replicate import api, catalog
     from replicate.report import write
 
     folder = out or default_out()
     reports: dict[tuple[str, str], PaperReport] = {}
-    store = studies[0].store
+    store = studies[0].store or api.open_store(None)
     papers = {study.paper.slug: study.paper for study in studies}
     for path in catalog.folders():
         papers.setdefault(path.name, catalog.find(path))
@@ -93,8 +93,9 @@ def report(
             studies = [api.load(paper, first, store)]  # type: ignore[arg-type]
         if studies:
             groups[paper.slug] = [study.report() for study in studies]
-            if readme:
-                markdown.update_readme(paper.folder / "README.md", *groups[paper.slug])
+        if readme:
+            shown_there = [study.report() for study in api.reference_studies(paper)]
+            markdown.update_readme(paper.folder / "README.md", *shown_there)
     reports = [each for group in groups.values() for each in group]
     if as_json:
         emit([each.to_json() for each in reports])
