@@ -9,8 +9,7 @@ import math
 import random
 import re
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,10 @@ import pytest
 from rich.console import Console
 
 from replicate.errors import UserError
-from replicate.judgement import ContrastResult, Estimate, Verdict, Word
+from replicate.judgement import ContrastResult, Estimate, GateResult, Judgement, Verdict, Word
 from replicate.manifest import Manifest
 from replicate.records import Record, Spec
-from replicate.report import figures, html, markdown, model, numbers, terminal, write
+from replicate.report import assemble, build, figures, html, markdown, model, numbers, terminal, write
 from replicate.report.words import LOOKS, look
 from replicate.study import Study
 from replicate.tasks.base import Checked, Gate, Metric
@@ -47,19 +46,19 @@ SKILL = {  # final AP of each synthetic arm
 FAMILIES = {"AP by object size": ("APs", "APm", "APl")}
 
 
-@dataclass
-class Judged:
-    contrasts: Mapping[str, ContrastResult]
-    verdicts: Mapping[str, Verdict]
-    gates: list[Any]
-
-
 def manifest(title: str = "Scale-Equalizing Pyramid Convolution for Object Detection", says: str = "") -> Manifest:
     roles = {"plain": "baseline", "full": "method", "placebo": "placebo", "placebo_deform": "placebo"}
     here = {"where": "paper", "locator": "table 2"}
 
     def claim(id_: str, kind: str, text: str, **more: Any) -> dict[str, Any]:
-        return {"id": id_, "kind": kind, "says": says or text, "metric": "AP", "unit": "AP points", "source": here} | more
+        return {
+            "id": id_,
+            "kind": kind,
+            "says": says or text,
+            "metric": "AP",
+            "unit": "AP points",
+            "source": here,
+        } | more
 
     claims = [
         claim("pconv_order", "ordering", "PConv beats the plain head", contrasts=["pconv_plain"]),
@@ -71,7 +70,14 @@ def manifest(title: str = "Scale-Equalizing Pyramid Convolution for Object Detec
         claim("retina_r50", "absolute", "RetinaNet R50 reaches 39.6", value=39.6, baseline=35.6, arm="full"),
         claim("flops", "structural", "One PConv costs 1.4985 of a conv", value=1.4985, check="flops", unit="ratio"),
         claim("equal", "structural", "Zero offsets make SEPC equal PConv", check="equal", unit="none"),
-        claim("latency", "efficiency", "7 % more time", value=7, unit="%", blocked={"why": "compute", "says": "1080Ti"}),
+        claim(
+            "latency",
+            "efficiency",
+            "7 % more time",
+            value=7,
+            unit="%",
+            blocked={"why": "compute", "says": "1080Ti"},
+        ),
     ]
     contrasts = [
         {"id": "pconv_plain", "better": "pconv", "worse": "plain", "placebo": "placebo", "primary": 1},
@@ -119,11 +125,13 @@ def record(arm: str, seed: int, scale: str, rng: random.Random, *, steps: int = 
 
 
 def effect(a: list[float], b: list[float], p: float) -> Estimate:
-    e = model.estimate({i: x - y for i, (x, y) in enumerate(zip(a, b, strict=True))})
+    e = assemble.estimate({i: x - y for i, (x, y) in enumerate(zip(a, b, strict=True))})
     return replace(e, p=p, p_adjusted=min(1.0, 2 * p), p_opposite=1 - p)
 
 
-def make(scale: str = "long", seeds: int = 10, *, stop: int | None = None, m: Manifest | None = None, **more: Any) -> model.PaperReport:
+def make(
+    scale: str = "long", seeds: int = 10, *, stop: int | None = None, m: Manifest | None = None, **more: Any
+) -> model.PaperReport:
     """A report with ``seeds`` seeds of eight arms, of which the first ``stop`` are there."""
     m = m or manifest()
     rng = random.Random(7)
@@ -138,7 +146,7 @@ def make(scale: str = "long", seeds: int = 10, *, stop: int | None = None, m: Ma
     digest = dict.fromkeys([c.id for c in m.claims], "0")
     study = Study(m.slug, scale, "small", 1, 1, seeds, tuple(range(seeds)), digest, {}, keys)
     n = min(seeds, seeds if stop is None else stop)
-    return model.build(
+    return build(
         m, study, judge(m, keys, records, n, seeds, scale), records, metrics=METRICS,
         gate=Gate("AP50", 15.0, 1.0, 30.0, "three times untrained"),
         checks={"flops": Checked(True, 1.498534, 1.4985), "equal": Checked(True, detail="bit-equal"),
@@ -147,7 +155,7 @@ def make(scale: str = "long", seeds: int = 10, *, stop: int | None = None, m: Ma
     )  # fmt: skip
 
 
-def judge(m: Manifest, keys: Any, records: Any, n: int, planned: int, scale: str) -> Judged:
+def judge(m: Manifest, keys: Any, records: Any, n: int, planned: int, scale: str) -> Judgement:
     def ap(arm: str) -> list[float]:
         return [records[k].metrics["AP"] for k in keys[arm].values() if k in records]
 
@@ -177,9 +185,5 @@ def judge(m: Manifest, keys: Any, records: Any, n: int, planned: int, scale: str
             c.id, word, "one line that says why", scale, reduced=word not in (Word.EXACT, Word.BLOCKED),
             ours=contrasts[c.contrasts[0]].effect if c.contrasts else None, computed=computed, contrasts=c.contrasts,
         )  # fmt: skip
-    gates = [
-        {"arm": a, "metric": "AP50", "floor": 15.0, "value": 2.1 * SKILL[a] if n else None,
-         "passed": (a != "individual_bn") if n else None, "why": ""}
-        for a in SKILL
-    ]  # fmt: skip
-    return Judged(contrasts, verdicts, gates)
+    gates = {a: GateResult(a, "AP50", n, 2.1 * SKILL[a], 15.0, a != "individual_bn") for a in SKILL if n == planned}
+    return Judgement(m.slug, scale, True, 0.05, list(contrasts.values()), list(verdicts.values()), gates)

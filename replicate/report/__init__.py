@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from replicate.report.model import PaperReport, build
+from replicate.report.assemble import build
+from replicate.report.model import PaperReport
 
 if TYPE_CHECKING:
     from replicate.report.site import write

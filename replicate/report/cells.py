@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from replicate.judgement import Estimate, Word
 from replicate.manifest import Claim, Contrast
 from replicate.report.model import ClaimRow, PaperReport
-from replicate.report.numbers import bounded, interval, number, places_for
+from replicate.report.numbers import bounded, interval, large, number, places_for
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,8 @@ def theirs_note(claim: Claim) -> str:
 def spread(estimate: Estimate) -> str:
     """Mean and half-width for a compact cell: ``12.3 ± 0.4``."""
     digits = places_for(estimate)
-    if not bounded(estimate):
-        return number(estimate.mean, digits)
+    if not bounded(estimate) or estimate.high == estimate.low:
+        return large(estimate.mean) if abs(estimate.mean) >= 1e5 else number(estimate.mean)
+    if abs(estimate.mean) >= 1e5:
+        return f"{large(estimate.mean)} ± {large((estimate.high - estimate.low) / 2)}"
     return f"{number(estimate.mean, digits)} ± {number((estimate.high - estimate.low) / 2, digits)}"

@@ -59,14 +59,13 @@ def index(reports: Iterable[PaperReport], pages: dict[str, str]) -> str:
             "scales": ", ".join(r.scale for r in group),
             "claims": len(rows),
             "judged": sum(count[w] for w in ORDER if look(w).tone in ("good", "part", "bad")),
-            "counts": [count[w] for w in used],
+            "counts": _counts({w: count[w] for w in used}),
             "page": pages[group[0].slug],
         }
         for group, rows, count in papers
     ]
     return _environment().get_template("index.html").render(
         papers=lines,
-        used=used,
         counts=_counts({w: total[w] for w in used}),
         claims=sum(total.values()),
         judged=sum(n for w, n in total.items() if look(w).tone in ("good", "part", "bad")),
@@ -127,11 +126,11 @@ def _counts(counts: dict[Word, int]) -> list[dict[str, Any]]:
 
 
 def _sections(drawn: Sequence[Plot]) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = {}
+    found: dict[str, list[dict[str, Any]]] = {s: [] for s in ("effects", "curves", "family", "cost", "ablations")}
     for plot in drawn:
         view = {"caption": plot.caption, "title": plot.wide.title, "name": plot.wide.name}
-        view |= {"wide": Markup(plot.wide.svg), "narrow": Markup(plot.narrow.svg)}  # noqa: S704 (our own SVG)
-        found.setdefault(plot.section, []).append(view)
+        view |= {"wide": Markup(plot.wide.svg), "narrow": Markup(plot.narrow.svg)}
+        found[plot.section].append(view)
     return found
 
 
@@ -236,7 +235,7 @@ def _environment() -> jinja2.Environment:
     )
     for name in ("style.css", "script.js"):
         text = (TEMPLATES / name).read_text(encoding="utf-8")
-        env.globals[name.replace(".", "_")] = Markup(text)  # noqa: S704 (our own files)
+        env.globals[name.replace(".", "_")] = Markup(text)
     env.globals.update(
         num=_num, est=_est, spread=_spread, number=numbers.number, duration=numbers.duration,
         p_value=numbers.p_value, plural=numbers.plural, pointer=cells.pointer, arm_anchor=_arm_anchor, look=look,

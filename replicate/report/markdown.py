@@ -96,20 +96,21 @@ def scoreboard(reports: Iterable[PaperReport]) -> str:
         name = f"[{escape(m.slug)}](../papers/{m.slug}/README.md)"
         body.append([name, str(m.year), scales, str(len(rows)), str(decided), *[str(count[w]) for w in used]])
     decided = sum(n for w, n in total.items() if look(w).tone in ("good", "part", "bad"))
-    body.append(
-        ["**all**", "", "", f"**{total.total()}**", f"**{decided}**", *[f"**{total[w]}**" for w in used]]
+    body.append(["**all**", "", "", f"**{total.total()}**", f"**{decided}**", *[f"**{total[w]}**" for w in used]])
+    return (
+        "\n\n".join(
+            [
+                "# Scoreboard",
+                f"{plural(len(papers), 'paper')}, {plural(total.total(), 'registered claim')}; "
+                "every registered claim is counted, also those that nobody could judge. "
+                "Where a paper was run at several scales, each claim shows the strongest scale that judged it. "
+                "Verdicts on trained claims below `full` hold at reduced scale only.",
+                _table(head, body),
+                "\n".join(f"- {look(w).symbol} **{w}**: {look(w).says}" for w in used),
+            ]
+        ).rstrip()
+        + "\n"
     )
-    return "\n\n".join(
-        [
-            "# Scoreboard",
-            f"{plural(len(papers), 'paper')}, {plural(total.total(), 'registered claim')}; "
-            "every registered claim is counted, also those that nobody could judge. "
-            "Where a paper was run at several scales, each claim shows the strongest scale that judged it. "
-            "Verdicts on trained claims below `full` hold at reduced scale only.",
-            _table(head, body),
-            "\n".join(f"- {look(w).symbol} **{w}**: {look(w).says}" for w in used),
-        ]
-    ).rstrip() + "\n"
 
 
 def by_paper(
@@ -173,7 +174,7 @@ def _notes(report: PaperReport) -> str:
     notes = ["Numbers in brackets are not judged at this scale; they are shown for orientation only."]
     if report.reduced:
         notes.append("Verdicts on trained claims hold at reduced scale: smaller data, models and budgets.")
-    notes += [escape(n) for n in report.study.notes]
+    notes += [escape(n) for n in report.notes]
     if report.stale:
         notes.append(f"{plural(len(report.stale), 'record')} stale: made by code that has changed since.")
     return "\n".join(f"- {n}" for n in notes)
@@ -214,7 +215,9 @@ def _arms(report: PaperReport) -> str:
         ]
         for a in report.arms
     ]
-    heads = [f"{escape(m)}" + (f" ({escape(report.metrics[m].unit)})" if m in report.metrics else "") for m in names]
+    heads = [
+        f"{escape(m)}" + (f" ({escape(report.metrics[m].unit)})" if m in report.metrics else "") for m in names
+    ]
     return _table(["arm", "role", "seeds", *heads, "a trial"], body) if body else "No arm runs at this scale."
 
 

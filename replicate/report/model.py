@@ -3,40 +3,20 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from replicate.judgement import ContrastResult, Estimate, Verdict, Word
 from replicate.manifest import Claim, Deviation, Manifest
 from replicate.records import Record
 from replicate.report.words import JUDGED_TONES, ORDER, look
 from replicate.study import Study
-from replicate.tasks.base import SCALES, Checked, Gate, Metric
+from replicate.tasks.base import SCALES, Metric
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-class JudgementLike(Protocol):
-    """What ``build`` needs of a judgement: each part a mapping by id, or a sequence of results."""
-
-    @property
-    def contrasts(self) -> Mapping[str, ContrastResult] | Sequence[ContrastResult]:
-        """Results of the planned contrasts."""
-        ...
-
-    @property
-    def verdicts(self) -> Mapping[str, Verdict] | Sequence[Verdict]:
-        """One verdict per registered claim."""
-        ...
-
-    @property
-    def gates(self) -> Any:
-        """Gate results: objects (or mappings) with arm, metric, floor, value or mean, and passed or ok."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -126,6 +106,12 @@ class PaperReport:
     commands: Mapping[str, str] = field(default_factory=dict)
     paper_path: str = ""
     """What to type for PAPER in a command."""
+    reduced: bool = True
+    """Trained claims are judged at reduced scale only."""
+    alpha: float | None = None
+    """Level of each one-sided family of tests at this look."""
+    notes: tuple[str, ...] = ()
+    """What happened to the plan: extensions, edited claims, an older analysis."""
     metric_families: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Title -> metrics that belong in one figure, for instance AP by object size."""
     cost_axis: str | None = None
@@ -142,19 +128,9 @@ class PaperReport:
         return self.study.scale
 
     @property
-    def reduced(self) -> bool:
-        """True when trained claims are judged at reduced scale only."""
-        if any(row.verdict.reduced for row in self.rows):
-            return True
-        return self.scale not in ("full", "weights")
-
-    @property
     def deviations(self) -> tuple[Deviation, ...]:
         """Deviations that hold at this scale."""
-        full = self.scale in ("full", "weights")
-        return tuple(
-            d for d in self.manifest.deviations if (self.scale in d.scales if d.scales else not full)
-        )
+        return tuple(d for d in self.manifest.deviations if (self.scale in d.scales if d.scales else self.reduced))
 
     @property
     def counts(self) -> dict[Word, int]:
@@ -211,6 +187,8 @@ class PaperReport:
             "study": self.study.to_json(),
             "scale": self.scale,
             "reduced": self.reduced,
+            "alpha": self.alpha,
+            "notes": list(self.notes),
             "claims": {
                 row.claim.id: {
                     **row.verdict.to_json(),
@@ -264,59 +242,6 @@ class PaperReport:
         ]
 
 
-def build(
-    manifest: Manifest,
-    study: Study,
-    judgement: JudgementLike,
-    records: Mapping[str, Record],
-    *,
-    metrics: Mapping[str, Metric] | None = None,
-    gate: Gate | None = None,
-    checks: Mapping[str, Checked] | None = None,
-    check_says: Mapping[str, str] | None = None,
-    stale: Collection[str] = (),
-    metric_families: Mapping[str, Sequence[str]] | None = None,
-    cost_axis: str | None = None,
-    paper_path: str | None = None,
-    commands: Mapping[str, str] | None = None,
-) -> PaperReport:
-    """Put a report together. ``records`` may hold more than the study's; only the study's are kept.
-
-    A claim without a verdict in ``judgement`` is shown as PENDING: the denominator is all registered claims.
-    """
-    keep = {key for seeds in study.keys.values() for key in seeds.values()}
-    kept = {key: records[key] for key in sorted(keep) if key in records}
-    verdicts = {v.claim: v for v in _values(judgement.verdicts)}
-    rows = tuple(
-        ClaimRow(c, verdicts.get(c.id) or Verdict(c.id, Word.PENDING, "not judged yet", scale=study.scale))
-        for c in manifest.claims
-    )
-    path = paper_path or f"papers/{manifest.slug}"
-    arms = tuple(_summarise(manifest, study, name, kept, metrics or {}) for name in study.keys)
-    return PaperReport(
-        manifest=manifest,
-        study=study,
-        rows=rows,
-        contrasts=tuple(_values(judgement.contrasts)),
-        gates=_gate_lines(judgement.gates, gate),
-        records=kept,
-        arms=arms,
-        checks=_check_lines(manifest, checks or {}, check_says or {}),
-        environments=_environments(kept.values()),
-        metrics=dict(metrics or {}),
-        stale=frozenset(stale) & frozenset(kept),
-        commands={
-            "run": f"replicate run {path} --scale {study.scale}",
-            "check": f"replicate check {path}",
-            "report": f"replicate report {path}",
-            **(commands or {}),
-        },
-        paper_path=path,
-        metric_families={k: tuple(v) for k, v in (metric_families or {}).items()},
-        cost_axis=cost_axis,
-    )
-
-
 def strongest(reports: Sequence[PaperReport]) -> list[tuple[ClaimRow, PaperReport]]:
     """For each claim of one paper, the row of the strongest scale that judged it.
 
@@ -338,118 +263,8 @@ def by_strength(reports: Iterable[PaperReport]) -> list[PaperReport]:
     return sorted(reports, key=lambda r: -_rank(r.scale))
 
 
-def estimate(per_seed: Mapping[int, float]) -> Estimate:
-    """Mean over seeds with 90 % and 95 % Student-t intervals; one seed has infinite ones."""
-    values = list(per_seed.values())
-    n, mean = len(values), statistics.fmean(values)
-    if n < 2:
-        return Estimate(n, mean, math.nan, -math.inf, math.inf, -math.inf, math.inf, per_seed=dict(per_seed))
-    sd = statistics.stdev(values) if all(map(math.isfinite, values)) else math.nan
-    half95, half90 = (_t_quantile(q, n - 1) * sd / math.sqrt(n) for q in (0.975, 0.95))
-    return Estimate(
-        n, mean, sd, mean - half95, mean + half95, mean - half90, mean + half90, per_seed=dict(per_seed)
-    )
-
-
-_T: dict[tuple[float, int], float] = {}
-
-
-def _t_quantile(q: float, df: int) -> float:
-    if (q, df) not in _T:
-        from scipy import stats
-
-        _T[q, df] = float(stats.t.ppf(q, df))
-    return _T[q, df]
-
-
 def _rank(scale: str) -> int:
-    return SCALES.index(scale) if scale in SCALES else -1  # type: ignore[arg-type]
-
-
-def _values(items: Any) -> list[Any]:
-    return list(items.values() if isinstance(items, Mapping) else items)
-
-
-def _summarise(
-    manifest: Manifest, study: Study, name: str, records: Mapping[str, Record], metrics: Mapping[str, Metric]
-) -> ArmSummary:
-    seeds = study.keys[name]
-    found = {int(seed): records[key] for seed, key in seeds.items() if key in records}
-    done = {seed: record for seed, record in sorted(found.items()) if record.done}
-    spec = manifest.arms.get(name)
-    options = next((r.spec.options for r in done.values()), spec.options if spec else {})
-    names = list(dict.fromkeys(m for r in done.values() for m in r.metrics))
-    costs = list(dict.fromkeys(c for r in done.values() for c in r.cost))
-    return ArmSummary(
-        name=name,
-        role=spec.role if spec else "variant",
-        says=spec.says if spec else "",
-        builder=next((r.spec.builder for r in found.values()), spec.builder if spec else ""),
-        options=dict(options),
-        planned=len(seeds),
-        done=len(done),
-        diverged=sum(r.status == "diverged" for r in done.values()),
-        failed=sum(not r.done for r in found.values()),
-        metrics={m: estimate(v) for m in names if (v := _scores(done, m, metrics.get(m)))},
-        cost={c: estimate(v) for c in costs if (v := {s: r.cost[c] for s, r in done.items() if c in r.cost})},
-        seconds=statistics.fmean(r.seconds for r in done.values()) if done else 0.0,
-        keys=tuple(r.key for r in done.values()),
-    )
-
-
-def _scores(done: Mapping[int, Record], name: str, metric: Metric | None) -> dict[int, float]:
-    scores = {}
-    for seed, record in done.items():
-        if record.status == "diverged" and metric is not None:
-            scores[seed] = metric.worst
-        elif name in record.metrics:
-            scores[seed] = float(record.metrics[name])
-    return scores
-
-
-def _gate_lines(gates: Any, gate: Gate | None) -> tuple[GateLine, ...]:
-    """Gate results as lines, whatever fields their class has beside arm and outcome."""
-    items = gates.items() if isinstance(gates, Mapping) else ((None, g) for g in gates or ())
-    lines = []
-    for name, item in items:
-        got = item if isinstance(item, Mapping) else {k: getattr(item, k) for k in dir(item) if k[0] != "_"}
-        value = next((got[k] for k in ("value", "mean", "ours") if got.get(k) is not None), None)
-        value = value.mean if isinstance(value, Estimate) else value
-        passed = next((got[k] for k in ("passed", "ok") if k in got), None)
-        lines.append(
-            GateLine(
-                arm=str(got.get("arm", name)),
-                metric=str(got.get("metric", gate.metric if gate else "")),
-                floor=float(got["floor"] if "floor" in got else gate.floor if gate else math.nan),
-                value=None if value is None else float(value),
-                passed=None if passed is None else bool(passed),
-                why=str(got.get("why") or got.get("says") or (gate.why if gate else "")),
-            )
-        )
-    return tuple(lines)
-
-
-def _check_lines(
-    manifest: Manifest, checks: Mapping[str, Checked], says: Mapping[str, str]
-) -> tuple[CheckLine, ...]:
-    used: dict[str, list[str]] = {}
-    for claim in manifest.claims:
-        if claim.check:
-            used.setdefault(claim.check, []).append(claim.id)
-    return tuple(
-        CheckLine(name, c.ok, c.value, c.expected, c.detail, says.get(name, ""), tuple(used.get(name, ())))
-        for name, c in checks.items()
-    )
-
-
-def _environments(records: Iterable[Record]) -> tuple[Environment, ...]:
-    seen: dict[str, list[Any]] = {}
-    for record in records:
-        machine = dict(record.provenance.get("machine") or {})
-        versions = dict(record.provenance.get("versions") or {})
-        entry = seen.setdefault(repr((sorted(machine.items()), sorted(versions.items()))), [0, machine, versions])
-        entry[0] += 1
-    return tuple(Environment(*entry) for _, entry in sorted(seen.items(), key=lambda e: (-e[1][0], e[0])))
+    return SCALES.index(scale) if scale in SCALES else -1
 
 
 def _plain(value: Any) -> Any:

@@ -43,6 +43,14 @@ def _short(value: float) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def large(value: float) -> str:
+    """``9.1 M``, ``13.2 G``: counts such as parameters and MACs, four digits."""
+    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{number(float(f'{value / size:.4g}'))} {letter}"
+    return number(float(f"{value:.4g}"))
+
+
 def places_for(estimate: Estimate) -> int:
     """Decimal places for an estimate: two digits of the half-width of its 95 % interval."""
     half = (estimate.high - estimate.low) / 2

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from replicate.judgement import Estimate
 from replicate.manifest import Ablation
 from replicate.report import cells, figures
-from replicate.report.figures import Figure
 from replicate.report.model import PaperReport
+from replicate.report.svg import NARROW, WIDE, Figure
 
 _MOST_CURVES = 3
 
@@ -38,9 +38,11 @@ def primary_metric(report: PaperReport) -> str:
 
 
 def label(report: PaperReport, metric: str) -> str:
-    """``AP (AP points)``."""
+    """``accuracy (%)``; a unit that already names the metric (``AP points``) stands alone."""
     unit = report.metrics[metric].unit if metric in report.metrics else ""
-    return f"{metric} ({unit})" if unit and unit != metric else metric
+    if metric in unit.split():
+        return unit
+    return f"{metric} ({unit})" if unit else metric
 
 
 def reference_arm(report: PaperReport) -> str | None:
@@ -49,7 +51,7 @@ def reference_arm(report: PaperReport) -> str | None:
 
 
 def _both(section: str, name: str, caption: str, draw: Callable[[str, int], Figure]) -> Plot:
-    return Plot(section, caption, draw(name, figures.WIDE), draw(f"{name}-narrow", figures.NARROW))
+    return Plot(section, caption, draw(name, WIDE), draw(f"{name}-narrow", NARROW))
 
 
 def _forest(report: PaperReport) -> list[Plot]:
@@ -96,7 +98,9 @@ def _curves(report: PaperReport) -> list[Plot]:
             if mine:
                 axis = next(iter(mine[0]))
                 arms.append(figures.Curve(arm, mine[0][axis], [c[name] for c in mine], arm == baseline))
-        caption = f"Mean over seeds with its 95 % band; dashed grey: {baseline}." if baseline else "Mean over seeds."
+        caption = (
+            f"Mean over seeds with its 95 % band; dashed grey: {baseline}." if baseline else "Mean over seeds."
+        )
         draw = _curve_drawer(arms, label(report, name), axis)
         found.append(_both("curves", f"curves-{index + 1}", caption, draw))
     return found
@@ -167,7 +171,11 @@ def _ablations(report: PaperReport) -> list[Plot]:
         if len(ours) < 2:
             continue
         values = list(dict.fromkeys([str(v) for v in (axis.values or axis.arms)]))
-        caption = axis.says + (" The paper's numbers have their own axis: sizes do not compare." if axis.paper_values else "")
+        caption = axis.says + (
+            " The paper's numbers stand in their own panel: at reduced scale only the shapes compare."
+            if axis.paper_values
+            else ""
+        )
         draw = _ablation_drawer(values, ours, label(report, metric), axis)
         found.append(_both("ablations", f"ablation-{index + 1}", caption, draw))
     return found

@@ -108,6 +108,7 @@ def _claims(report: PaperReport) -> list[dict[str, Any]]:
             "locator": row.claim.source.locator,
             "computed": row.verdict.computed,
             **_estimate("ours", row.verdict.ours),
+            **_estimate("ours_minus_theirs", row.verdict.against),
             "verdict": row.verdict.word.value,
             "why": row.verdict.says,
             "scale": cells.scale_text(row, report),
