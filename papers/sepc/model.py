@@ -55,9 +55,9 @@ class LevelConv(nn.Module):
     """A 3x3 convolution shared by all levels: plain, or deformable where the target level lies in a range.
 
     With ``deform=False`` it is an ordinary convolution. With ``deform=True`` it owns a convolution ``offset`` that
-    predicts dy, dx of the nine taps from the tensor that is being convolved, and uses it for target levels ``start_level <=
-    level < end_level``. ``offsets="frozen"`` fixes that convolution at random weights of standard deviation
-    ``offset_std / sqrt(9 C)``: a control with moving samples that nothing has learned to move.
+    predicts dy, dx of the nine taps from the tensor that is being convolved, and uses it for target levels
+    ``start_level <= level < end_level``. ``offsets="frozen"`` fixes that convolution at random weights of standard
+    deviation ``offset_std / sqrt(9 C)``: a control with moving samples that nothing has learned to move.
     """
 
     def __init__(
@@ -195,7 +195,7 @@ class SEPCHead(nn.Module):
     """The combined head: ``depth`` PConvs shared by both tasks, then one convolution for each task.
 
     ``forward`` maps a pyramid of ``(B, C, H_l, W_l)``, finest first, to a list over levels of (class feature, box
-    feature), both ``(B, C, H_l, W_l)``. ``equalize``: ``none`` (pyramid convolution alone), ``lite`(the task
+    feature), both ``(B, C, H_l, W_l)``. ``equalize``: ``none`` (pyramid convolution alone), ``lite`` (the task
     convolutions deform) or ``full`` (the PConvs too). ``start_level`` and ``end_level`` bound the target levels
     that deform; the paper's are 1 and None (no end). ``padding`` is that of the task convolutions.
     """

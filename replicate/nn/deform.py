@@ -148,5 +148,6 @@ def _grid_form(
     if mask is not None:
         samples = samples * mask.to(dtype).view(batch * groups, 1, taps, h * w)
     columns = samples.view(batch, channels * taps, h * w).to(x.dtype)
-    out = torch.matmul(weight.reshape(weight.shape[0], -1).to(x.dtype), columns).view(batch, -1, h, w)
+    out = torch.matmul(weight.reshape(weight.shape[0], -1).to(x.dtype), columns)
+    out = out.view(batch, weight.shape[0], h, w)
     return out if bias is None else out + bias.to(x.dtype).view(1, -1, 1, 1)
