@@ -87,7 +87,7 @@ def pyramid(
 
 
 def randomise(module: nn.Module, seed: int = 0, offsets: float = 0.0) -> nn.Module:
-    """Fill every parameter with random numbers of useful size; offset convolutions with ``offsets`` times as much."""
+    """Fill every parameter with random numbers of useful size; offset convolutions get ``offsets`` times that."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in module.named_parameters():
@@ -188,9 +188,7 @@ def gmacs_on_coco() -> Checked:
     return Checked(ok, detail=f"{positions} positions, {one:.2f}, {8 * one:.2f} and {head:.2f} GMAC")
 
 
-@check(
-    says="Parameters at 256 channels: convolution 590,080; 8 of them 4,720,640; PConv head 8,261,120 (+3,540,480)"
-)
+@check(says="Parameters, 256 channels: convolution 590,080; 8 of them 4,720,640; PConv head 8,261,120 (+3,540,480)")
 def parameter_counts() -> Checked:
     """14 convolutions against 8: 75 per cent more at equal MACs, so the plain head is no capacity control."""
     one = parameters(on_meta(lambda: LevelConv(256)))
@@ -244,9 +242,7 @@ def zero_offsets_equal_pconv() -> Checked:
         equalized = SEPCHead(8, 5, **HEADS[name])
         missing, extra = equalized.load_state_dict(plain.state_dict(), strict=False)
         if extra or not all(".offset." in key for key in missing):
-            return Checked(
-                False, detail=f"{name}: other parameters than PConv + iBN and offsets: {missing} {extra}"
-            )
+            return Checked(False, detail=f"{name}: parameters beside PConv + iBN and offsets: {missing} {extra}")
         worst = max(worst, gap(plain(x), equalized(x)))
     return Checked(worst < 1e-4, detail=f"largest difference {worst:.1e}")
 
@@ -268,9 +264,7 @@ def no_neighbours_is_shared_convolution() -> Checked:
     return Checked(worst < 1e-5, detail=f"largest difference {worst:.1e}")
 
 
-@check(
-    says="PConv is level-shift equivariant for levels >= n (n stacked), not below; SEPC is not at its bottom either"
-)
+@check(says="n stacked PConvs are level-shift equivariant at levels >= n, not below; SEPC not at its bottom either")
 def level_shift_equivariance() -> Checked:
     """Formula check 3: p'[l] = p[l + 1] gives PConv(p')[l] = PConv(p)[l + 1]."""
     p = pyramid((32, 16, 8, 4, 2), 6)
@@ -292,9 +286,7 @@ def level_shift_equivariance() -> Checked:
     return Checked(ok and bottom > 1e-2 and above < 1e-5, detail="; ".join(notes) + f"; SEPC l=0 {bottom:.0e}")
 
 
-@check(
-    says="iBN: mean 0 and biased variance var/(var + eps) over all positions; equals BatchNorm1d; one level: plain BN"
-)
+@check(says="iBN: mean 0, biased variance var/(var + eps) over all positions; is BatchNorm1d; one level: plain BN")
 def ibn_statistics() -> Checked:
     """Formula check 4, before the ReLU (read through both signs)."""
     x = [level * 3 + 2 for level in pyramid((9, 5, 3), 4, batch=3)]
@@ -339,9 +331,7 @@ def ibn_folds_at_inference() -> Checked:
     return Checked(worst < 1e-4, detail=f"largest difference {worst:.1e}")
 
 
-@check(
-    says="On a Gaussian pyramid a fixed PConv is scale-shift equivariant; on unrelated levels it is not (remark 1)"
-)
+@check(says="A fixed PConv is scale-shift equivariant on a Gaussian pyramid, not on unrelated levels (remark 1)")
 def gaussian_pyramid_is_equivariant() -> Checked:
     """The probe of equivariance.py on a 256-px photograph. The untrained CNN only shows that the probe can fail."""
     image = photograph()
@@ -417,7 +407,7 @@ def padding_zero_shrinks() -> Checked:
     try:
         SEPCHead(4, 3, padding=0)(pyramid((8, 4, 2), 4))
         vanishes = False
-    except RuntimeError:
+    except ValueError:
         vanishes = True
     ok = released == [(s - 2, s - 2) for s in sizes] and ours == [(s, s) for s in sizes] and vanishes
     return Checked(ok, detail=f"padding 0: {released}, padding 1: {ours}")
@@ -456,9 +446,7 @@ def no_stacked_convolutions() -> Checked:
     return Checked(kernels == 14 and other == 0, float(kernels), 14.0, f"{kernels} kernels, {other} other layers")
 
 
-@check(
-    says="Individual BN: running statistics mix the levels, so evaluation differs from training; the others do not"
-)
+@check(says="Individual BN: running statistics mix the levels, so evaluation differs from training; others do not")
 def individual_bn_mixes_levels() -> Checked:
     """Levels with means 0 and 4, many identical batches: how far is evaluation from training?"""
     x = [level + 4.0 * i for i, level in enumerate(pyramid((16, 8), 4, batch=8))]

@@ -1,9 +1,9 @@
-"""The scale-shift equivariance probe (remark 1 of the paper): does halving an image shift a pyramid's features by one level?
+"""Scale-shift equivariance (remark 1 of the paper): does halving an image shift the features by one level?
 
 For a pyramid function ``pyr`` and an image I, let I' be I reduced by two with a filter that the pyramid does not
-use (area; with the pyramid's own blur the error would be 0 by construction). A scale-shift equivariant feature F has
-F(pyr(I'))[l] = F(pyr(I))[l + 1]. F is a fixed random PConv stack. On a Gaussian pyramid the relative error is a few
-per cent; on a backbone's pyramid it is not, which is why SEPC re-aligns the kernel at the coarse levels.
+use (area; with the pyramid's own blur the error would be 0 by construction). A scale-shift equivariant feature F
+has F(pyr(I'))[l] = F(pyr(I))[l + 1]. F is a fixed random PConv stack. On a Gaussian pyramid the relative error is
+small; the paper argues that on a backbone's pyramid it is not, and re-aligns the kernel at the coarse levels.
 
 Only levels at least n levels from both ends of both pyramids count (n stacked PConvs): near an end a term is
 missing, and that, not the pyramid, would make the error.
@@ -30,7 +30,7 @@ def photograph(size: int = 256) -> Tensor:
 
 
 def gaussian_pyramid(image: Tensor, levels: int = 5) -> list[Tensor]:
-    """Levels of ``(B, C, H / 2^l, W / 2^l)``: each is the one before, blurred by (1 4 6 4 1) / 16 and subsampled."""
+    """Levels ``(B, C, H / 2^l, W / 2^l)``: each is the one before, blurred by (1 4 6 4 1) / 16 and subsampled."""
     taps = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0], dtype=image.dtype, device=image.device) / 16
     channels = image.shape[1]
     kernel = (taps[:, None] * taps).expand(channels, 1, 5, 5)
@@ -44,7 +44,7 @@ def gaussian_pyramid(image: Tensor, levels: int = 5) -> list[Tensor]:
 def untrained_cnn(channels: int = 3, levels: int = 5, seed: int = 0) -> PyramidFunction:
     """A strided ReLU network with random weights as a pyramid.
 
-    Its levels share nothing, so its error is large for a trivial reason; a trained FPN is the meaningful comparison.
+    Its levels share nothing, so its error is large for a trivial reason: a trained FPN is what means something.
     """
     generator = torch.Generator().manual_seed(seed)
     std = (2 / (9 * channels)) ** 0.5

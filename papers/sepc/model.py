@@ -40,9 +40,6 @@ Offsets = Literal["learned", "frozen"]
 Neighbours = Literal["both", "coarser", "finer", "none", "self"]
 Pyramid = list[Tensor]
 
-PAPER_CHANNELS = 256
-PAPER_INIT_STD = 0.01
-
 
 def resize(x: Tensor, size: Sequence[int]) -> Tensor:
     """Bilinear resizing of ``(B, C, H, W)`` that maps corners to corners, as the paper's up-sampling does."""
@@ -78,8 +75,7 @@ class LevelConv(nn.Module):
         self.start_level, self.end_level = start_level, end_level
         self.weight = nn.Parameter(torch.empty(channels, channels, 3, 3))
         self.bias = nn.Parameter(torch.zeros(channels))
-        # The paper's 0.01 at 256 channels; the factor keeps the gain of a layer the same at other widths.
-        nn.init.normal_(self.weight, std=PAPER_INIT_STD * math.sqrt(PAPER_CHANNELS / channels))
+        nn.init.normal_(self.weight, std=0.01)  # as in the paper, for 256 channels
         self.offset = nn.Conv2d(channels, 18, 3, stride, padding) if deform else None
         if self.offset is not None:
             assert self.offset.bias is not None
@@ -239,7 +235,13 @@ class SEPCHead(nn.Module):
         self.box_norm = PyramidNorm(norm, channels, levels)
 
     def forward(self, x: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
-        """Features for the two prediction convolutions of every level."""
+        """Features for the two prediction convolutions of every level.
+
+        Raises ValueError for a level that nothing is left of when the task convolutions have no padding.
+        """
+        gone = [tuple(level.shape[-2:]) for level in x if min(level.shape[-2:]) + 2 * self.cls_conv.padding < 3]
+        if gone:
+            raise ValueError(f"task convolutions with padding 0 leave nothing of levels {gone}; use padding=1")
         shared = list(x)
         for pconv, norm in zip(self.pconvs, self.norms, strict=True):
             shared = norm(pconv(shared))

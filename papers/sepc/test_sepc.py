@@ -135,7 +135,7 @@ def test_both_forms_give_the_same_gradients() -> None:
     for form in ("grid_sample", "torchvision"):
         torch.manual_seed(0)
         head = randomise(SEPCHead(4, 4, depth=2, form=form), seed=2, offsets=0.5)
-        x = [level.requires_grad_() for level in pyramid((9, 5, 3, 2), 4)]
+        x = [level.requires_grad_() for level in pyramid((5, 3, 2, 1), 4)]
         sum((c * c).sum() + b.sum() for c, b in head(x)).backward()
         gradients.append([level.grad for level in x] + [p.grad for p in head.parameters()])
     scale = max(float(g.abs().max()) for g in gradients[0])
@@ -147,7 +147,7 @@ def test_norms_in_training_and_evaluation(kind: str) -> None:
     x = [level + 3 * i for i, level in enumerate(pyramid((8, 4), 32, batch=4))]
     norm = PyramidNorm(kind, 32, 2)
     for _ in range(150):
-        trained = norm(x)
+        trained = [level.detach() for level in norm(x)]
     evaluated = norm.eval()(x)
     assert [a.shape for a in evaluated] == [a.shape for a in x]
     if kind == "individual":
@@ -209,11 +209,13 @@ def test_arms_share_parameter_names() -> None:
     assert names["full"] == names["full_bottom"] == names["full_frozen"]
 
 
-def test_init_keeps_the_papers_gain_at_other_widths() -> None:
+def test_kernels_start_as_in_the_paper() -> None:
     torch.manual_seed(0)
-    for channels, std in ((256, 0.01), (64, 0.02)):
-        weight = SEPCHead(channels, 2, depth=1).pconvs[0].same.weight
-        assert float(weight.std()) == pytest.approx(std, rel=0.02)
+    head = SEPCHead(64, 2, depth=1)
+    assert float(head.pconvs[0].same.weight.std()) == pytest.approx(0.01, rel=0.02)
+    assert not any(
+        float(p.abs().max()) for n, p in head.named_parameters() if ".offset." in n or n.endswith("conv.bias")
+    )
 
 
 def test_builder_passes_its_options_on() -> None:
@@ -228,7 +230,7 @@ def test_builder_passes_its_options_on() -> None:
     "options", [{"equalize": "both"}, {"norm": "batch"}, {"neighbours": "up"}, {"scale_kernel": 2}, {"form": "gpu"}]
 )
 def test_unknown_options_are_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="must be|unknown"):
+    with pytest.raises(ValueError, match=r"must be|unknown"):
         experiment.sepc(4, 2, **options)(pyramid((4, 2), 4))
 
 
