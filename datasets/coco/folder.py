@@ -52,9 +52,10 @@ class CocoFolder:
         self._labels: list[NDArray[np.int64]] = []
         self._crowd: list[NDArray[np.float32]] = []
         for info in self._raw["images"]:
+            height, width, _ = int(info["height"]), int(info["width"]), info["file_name"]
             boxes, labels, crowd = [], [], []
             for annotation in by_image[info["id"]]:
-                box = _clipped(annotation["bbox"], info["width"], info["height"])
+                box = _clipped(annotation["bbox"], width, height)
                 if box is None or annotation["area"] <= 0:
                     continue
                 if annotation["iscrowd"]:
