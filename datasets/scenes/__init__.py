@@ -10,9 +10,9 @@ Importing this package is cheap; numpy and PIL are imported by the first call.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .world import SceneConfig, Scenes, render
+    from .world import SceneConfig, Scenes, checksum, render
 
-__all__ = ["SceneConfig", "Scenes", "render"]
+__all__ = ["SceneConfig", "Scenes", "checksum", "render"]
 
 
 def __getattr__(name: str) -> Any:

@@ -27,6 +27,9 @@ Holdout = Literal["photo", "sprite+photo"]
 VERSION = 1
 """Version of the drawing itself: raised whenever the same configuration gives other pixels."""
 
+CHECKSUM = "23ca66dea77142d598e73c9bc02325ea740e4f48d156685b72080897c57ab027"
+"""Pin of :func:`checksum`, as in the card: the data checksum in a trial's key must be true of its pixels."""
+
 _SPLIT_PHOTOS = {"train": TRAIN_PHOTOS, "val": VAL_PHOTOS, "test": TEST_PHOTOS}
 _MOST_OBJECTS = 200
 
@@ -100,6 +103,14 @@ class SceneConfig:
 def ingredients_digest() -> str:
     """SHA-256 of every sprite, photograph and the name list, as installed here."""
     return digest_files(assets.asset_files())
+
+
+def checksum(root: Path | None = None) -> str:
+    """What identifies this world: its ingredients as installed here, and the version of the drawing.
+
+    ``root`` is not used: the ingredients lie in several packages.
+    """
+    return hashlib.sha256(f"scenes {VERSION} {ingredients_digest()}".encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -304,6 +315,10 @@ def render(split: Split, count: int, *, seed: int, cached: bool = True, **option
         raise DataError(f"scenes: unknown option {wrong[0]!r}; known: {', '.join(sorted(known))}")
     if count < 1:
         raise DataError(f"scenes: count={count} is out of range; ask for at least one image")
+    if checksum() != CHECKSUM:
+        raise DataError(
+            "scenes: installed drawings or photographs are not the pinned ones; run `replicate data verify scenes`"
+        )
     pairs: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
     config = SceneConfig(split=split, seed=seed, **pairs)
     shape = (count, config.size, config.size)
