@@ -33,7 +33,8 @@ class Calibration:
 
     ``nominal`` is the rate that the rules promise: 0.05 for each direction. Disjoint seed blocks make independent
     comparisons: only they enter ``rate``, its Clopper-Pearson ``interval`` and ``passed``. ``random_rate`` repeats
-    the comparison on random blocks of the same seeds: those overlap, so it is a description without an interval.
+    the comparison on random blocks of the same seeds: they overlap, so it is a description without an interval.
+    The renamed no-op arm reuses the arm's own values and has an interval of its own; both must pass.
     """
 
     comparisons: int
@@ -49,6 +50,7 @@ class Calibration:
     random_pairings: int
     noop_comparisons: int
     noop_alarms: int
+    noop_interval: tuple[float, float]
     says: str
 
     def to_json(self) -> dict[str, Any]:
@@ -68,10 +70,11 @@ class Control:
 
 
 class Bench:
-    """A one-contrast study whose numbers can be changed: the verdict code on plain values.
+    """A study whose numbers can be changed: the verdict code on plain values.
 
     Arms: ``method`` against ``base``, ``placebo`` as control (or none). One ordering claim, ``claim``. The manifest,
-    the study and the specs are built once; ``judge`` only swaps the metrics.
+    the study and the specs are built once; ``judge`` only swaps the metrics. ``extra`` replaces fields of the
+    manifest (more arms, contrasts, claims).
     """
 
     def __init__(
@@ -89,7 +92,13 @@ class Bench:
             "base": {"role": "baseline", "builder": "none:base", "says": "reference"},
             "method": {"role": "method", "builder": "none:method", "says": "compared arm"},
         }
-        contrast = {"id": "contrast", "better": "method", "worse": "base", "metric": METRIC, "primary": 1}
+        contrast: dict[str, Any] = {
+            "id": "contrast",
+            "better": "method",
+            "worse": "base",
+            "metric": METRIC,
+            "primary": 1,
+        }
         if placebo:
             arms["placebo"] = {"role": "placebo", "builder": "none:placebo", "says": "control"}
             contrast["placebo"] = "placebo"
@@ -151,10 +160,9 @@ class Bench:
                 out[key] = Record(key, spec, "diverged" if bad else "ok", {} if bad else {METRIC: value})
         return out
 
-    def judge(self, prior: Prior | None = None, **arms: Sequence[float]) -> Judgement:
+    def judge(self, **arms: Sequence[float]) -> Judgement:
         """Judge the bench's study on these values."""
-        records = self.records(**arms)
-        return judge(self.manifest, self.study, records, metrics=self.metrics, gate=self.gate, prior=prior)
+        return judge(self.manifest, self.study, self.records(**arms), metrics=self.metrics, gate=self.gate)
 
     def word(self, **arms: Sequence[float]) -> Word:
         """The verdict on the bench's claim."""
@@ -170,10 +178,10 @@ def calibrate(
 ) -> Calibration:
     """A/A: compare one arm with itself, in both directions, through the verdict code.
 
-    ``values_by_seed`` holds the arm's metric (a diverged run at its worst). Its seeds are cut into disjoint blocks of
-    ``block``, and block 1 is compared with 2, 3 with 4, ...: each comparison is independent of the others. ``noop``
-    holds the same arm under another name with its own random stream on the same seeds; it is compared pair by pair
-    in blocks of ``block`` seeds. It fails when the lower end of the interval lies above the nominal rate.
+    ``values_by_seed`` holds the arm's metric (a diverged run at its worst). Its seeds are cut into disjoint blocks
+    of ``block``, and block 1 is compared with 2, 3 with 4, ...: each comparison is independent of the others.
+    ``noop`` holds the same arm under another name with its own random stream on the same seeds; it is compared pair
+    by pair in blocks of ``block`` seeds. It fails when the lower end of an interval lies above the nominal rate.
     Raises UserError when there are fewer seeds than one comparison needs.
     """
     if block < 2:
@@ -195,20 +203,18 @@ def calibrate(
         for start in range(0, len(shared) - block + 1, block):
             part = shared[start : start + block]
             noop_found.append(bench.word(method=[noop[s] for s in part], base=[values_by_seed[s] for s in part]))
-    words = found + noop_found if _independent(found, noop_found) else found
-    alarms = sum(w in _ALARMS for w in words)
-    interval = clopper_pearson(alarms, len(words))
+    alarms, noop_alarms = (sum(w in _ALARMS for w in words) for words in (found, noop_found))
+    interval, noop_interval = clopper_pearson(alarms, len(found)), clopper_pearson(noop_alarms, len(noop_found))
     random_rate = _random_rate(bench, values_by_seed, block, seed) if len(seeds) > 2 * block else None
     nominal = 2 * ALPHA
-    passed = interval[0] <= nominal
-    noop_alarms = sum(w in _ALARMS for w in noop_found)
+    passed = max(interval[0], noop_interval[0]) <= nominal
     return Calibration(
-        comparisons=len(words),
+        comparisons=len(found),
         alarms=alarms,
-        supported=sum(w in _ALARMS - _OPPOSITE for w in words),
-        opposite=sum(w in _OPPOSITE for w in words),
+        supported=sum(w in _ALARMS - _OPPOSITE for w in found),
+        opposite=sum(w in _OPPOSITE for w in found),
         block=block,
-        rate=alarms / len(words),
+        rate=alarms / len(found),
         interval=interval,
         nominal=nominal,
         passed=passed,
@@ -216,13 +222,9 @@ def calibrate(
         random_pairings=_RANDOM_PAIRINGS if random_rate is not None else 0,
         noop_comparisons=len(noop_found),
         noop_alarms=noop_alarms,
-        says=_says(alarms, len(words), interval, nominal, passed, random_rate, len(noop_found), noop_alarms),
+        noop_interval=noop_interval,
+        says=_says(alarms, len(found), interval, nominal, passed, random_rate, len(noop_found), noop_alarms),
     )
-
-
-def _independent(found: Sequence[Word], noop: Sequence[Word]) -> bool:
-    """Comparisons with the no-op arm reuse the arm's own values, so they are reported beside the blocks, not added."""
-    return not found and bool(noop)
 
 
 def _block_pairs(seeds: Sequence[int], block: int) -> list[tuple[Sequence[int], Sequence[int]]]:
@@ -270,8 +272,8 @@ def negative_control(values_by_seed: Mapping[int, float], chance: float, toleran
     """Shuffled labels give chance: fails when the 95 % interval of the mean lies wholly above chance + tolerance.
 
     ``values_by_seed`` is the metric (higher is better) of runs trained on shuffled labels. It passes when the
-    interval holds chance and its upper end is at most ``tolerance`` above it (or merely holds chance, when
-    ``tolerance`` is 0); otherwise it is undecided.
+    upper end is at most ``tolerance`` above chance (with tolerance 0: when the interval does not lie above chance);
+    otherwise it is undecided.
     """
     e = estimate(values_by_seed)
     text = f"shuffled labels: {e.mean:.4g} [{e.low:.4g}, {e.high:.4g}] (n = {e.n}), chance {chance:.4g}"

@@ -1,8 +1,8 @@
 """Numbers that somebody measured elsewhere, judged by the same rules: ``replicate judge PAPER --metrics FILE``.
 
-A CSV or JSON file of arm, seed, metric. Wide: columns ``arm, seed`` and one column per metric. Long: columns ``arm,
-seed, metric, value``. JSON: a list of objects with the same names. The word ``diverged`` instead of a number is a run
-that diverged.
+A CSV or JSON file of arm, seed, metric. Wide: columns ``arm, seed`` and one column per metric. Long: columns
+``arm, seed, metric, value``. JSON: a list of objects with the same names. The word ``diverged`` instead of a number
+is a run that diverged.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def _value(row: _Row, name: str, raw: object) -> float:
         raise UserError(f"{row.where}: {name} = {text!r} is not a number") from error
     if isinstance(raw, bool) or not math.isfinite(value):
         raise UserError(
-            f"{row.where}: {name} = {text!r} is not a finite number (a run that diverged: {_DIVERGED!r})"
+            f"{row.where}: {name} = {text!r} is not finite (write {_DIVERGED!r} for a run that diverged)"
         )
     return value
 
@@ -164,7 +164,7 @@ def records_of(table: Table, manifest: Manifest, scale: str) -> tuple[Study, dic
 
     The study lists the contrasts whose metric was measured. It is written after the numbers, and its note says so.
     """
-    task_profile = manifest.scales[scale].profile if scale in manifest.scales else "external"  # type: ignore[index]
+    task_profile = manifest.scales[scale].profile if scale in manifest.scales else "external"
     seeds = tuple(sorted(next(iter(table.values()))))
     measured = {m for rows in table.values() for cell in rows.values() for m in cell}
     keys: dict[str, dict[str, str]] = {}

@@ -23,7 +23,7 @@ class CocoFolder:
 
     Boxes are clipped to the image; those less than one pixel wide or high, or of area 0, are dropped. Crowd regions
     are no objects: they are kept apart in :meth:`crowd`, for a loss that ignores them. With ``train`` the images
-    without a single usable object are left out (117,266 of the 118,287 of train2017 remain).
+    without a single usable object are left out, as the field does; evaluation keeps every image.
     """
 
     def __init__(self, root: Path, split: str, *, train: bool = False) -> None:
@@ -52,9 +52,10 @@ class CocoFolder:
         self._labels: list[NDArray[np.int64]] = []
         self._crowd: list[NDArray[np.float32]] = []
         for info in self._raw["images"]:
+            height, width, _ = int(info["height"]), int(info["width"]), info["file_name"]
             boxes, labels, crowd = [], [], []
             for annotation in by_image[info["id"]]:
-                box = _clipped(annotation["bbox"], info["width"], info["height"])
+                box = _clipped(annotation["bbox"], width, height)
                 if box is None or annotation["area"] <= 0:
                     continue
                 if annotation["iscrowd"]:

@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+_MOST_DOTS = 60
+"""With more seeds than this the interval says it all, and dots only make the file large."""
+
+
 @dataclass(frozen=True)
 class Effect:
     """One line of a forest plot: an effect, the effect over the placebo, and the paper's own number if any."""
@@ -301,6 +305,7 @@ def _strip(axes: Axes, metric: str, names: Sequence[str], arms: Mapping[str, Map
             continue
         colour = MUTED if index == 0 else OKABE_ITO[0]
         dots = list(found.per_seed.values())
+        dots = dots if len(dots) <= _MOST_DOTS else []
         axes.plot(dots, [-index] * len(dots), "o", color=colour, alpha=0.35, markersize=4, markeredgewidth=0)
         whisker(axes, found, -index, colour, "o")
     axes.set_yticks([-i for i in range(len(names))], [clip(n, 19) for n in names])
@@ -323,8 +328,8 @@ def _look(point: Point, index: int) -> tuple[str, str]:
 def _cross(axes: Axes, point: Point, index: int) -> None:
     colour, marker = _look(point, index)
     axes.errorbar(
-        [point.cost], [point.quality.mean], yerr=[half(point.quality)], color=colour, marker=marker, capsize=3, markersize=8,
-        linestyle="", linewidth=1.4, markeredgecolor=PAPER,
+        [point.cost], [point.quality.mean], yerr=[half(point.quality)], color=colour, marker=marker,
+        capsize=3, markersize=8, linestyle="", linewidth=1.4, markeredgecolor=PAPER,
     )  # fmt: skip
 
 

@@ -171,11 +171,9 @@ def _ablations(report: PaperReport) -> list[Plot]:
         if len(ours) < 2:
             continue
         values = list(dict.fromkeys([str(v) for v in (axis.values or axis.arms)]))
-        caption = axis.says + (
-            " The paper's numbers stand in their own panel: at reduced scale only the shapes compare."
-            if axis.paper_values
-            else ""
-        )
+        caption = axis.says
+        if axis.paper_values:
+            caption += " The paper's numbers stand in their own panel: at reduced scale only the shapes compare."
         draw = _ablation_drawer(values, ours, label(report, metric), axis)
         found.append(_both("ablations", f"ablation-{index + 1}", caption, draw))
     return found

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -57,6 +58,7 @@ _STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "axes.unicode_minus": True,
     "path.simplify": True,
+    "text.parse_math": False,  # names of arms are plain text, also with a $ in them
 }
 
 
@@ -91,8 +93,11 @@ def canvas_of(width: int, height: float) -> Canvas:
 def finish(canvas: Canvas, name: str, title: str, alt: str, width: int) -> Figure:
     """The canvas as SVG text with title, description, own ids and restylable colours."""
     buffer = io.StringIO()
-    canvas.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    svg = buffer.getvalue()
+    with warnings.catch_warnings():
+        # the reader's fonts draw the text, so a glyph that our font lacks does not matter
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        canvas.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    svg = _CONTROL.sub("", buffer.getvalue())
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>\s*|<!--.*?-->\s*", "", svg, flags=re.DOTALL)
     box = re.search(r'viewBox="([^"]*)"', svg)
@@ -136,11 +141,9 @@ def mark(marker: str, colour: str, label: str) -> Any:
 
 
 def clip(text: str, most: int) -> str:
-    """Text of at most so many characters, safe for matplotlib."""
+    """Text of at most so many characters, on one line."""
     text = " ".join(_CONTROL.sub(" ", text).split())
-    # matplotlib reads $...$ as mathematics: names of arms are plain text
-    text = text if len(text) <= most else text[: most - 1] + "…"
-    return text.replace("$", r"\$")
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def _xml(text: str) -> str:

@@ -4,14 +4,14 @@ Families (each at the level of this look):
 
 - superiority of the primaries: fixed sequence, each only if the one before it holds;
 - superiority of the secondaries that this scale judges: Holm over all of them;
-- the opposite direction, the comparison with the placebo, and "the placebo reaches more than half of the gain": Holm,
-  the primaries among themselves and the secondaries among themselves. The sequence orders what the paper hopes for;
-  a contradiction or a failed control of a later primary does not have to wait for it.
+- the opposite direction, the comparison with the placebo, and "the placebo reaches more than half of the gain":
+  Holm, the primaries among themselves and the secondaries among themselves. The sequence orders what the paper
+  hopes for; a contradiction or a failed control of a later primary does not have to wait for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from replicate.judgement import ContrastResult, Estimate, Word
@@ -31,11 +31,9 @@ from replicate.stats import (
 )
 from replicate.verdicts import words
 from replicate.verdicts.digests import contrast_digest
-from replicate.verdicts.sheet import FULL_STRENGTH, Column, Sheet
+from replicate.verdicts.sheet import Column, Sheet
 
 EDITED = "edited after the study: needs unused seeds"
-HOLDS = frozenset({Word.SUPPORTED, Word.NOT_SPECIFIC, Word.SPECIFICITY_OPEN})
-"""Words that say the contrast's first half, better than worse, is shown."""
 
 
 @dataclass
@@ -188,8 +186,6 @@ def _gate(sheet: Sheet, m: Measured) -> tuple[Word | None, str]:
 
 # ---- correcting for many questions ----------------------------------------------------------------------------
 
-_P = Callable[[Measured], float | None]
-
 
 def _p_of(e: Estimate | None) -> float:
     return 1.0 if e is None or e.p is None else e.p
@@ -238,8 +234,8 @@ def _adjust_primaries(sheet: Sheet, measured: Sequence[Measured]) -> None:
 
 def _adjust_secondaries(sheet: Sheet, measured: Sequence[Measured]) -> None:
     tested = [m for m in measured if m.contrast.primary is None and m.word != Word.NOT_TESTED]
-    # a contrast that the study planned and the manifest no longer has still counts: dropping it would make the others
-    # significant
+    # a contrast that the study planned and the manifest no longer has still counts: dropping it would make the
+    # others significant
     known = {m.contrast.id for m in measured}
     dropped = sum(1 for contrast_id in sheet.study.contrasts if contrast_id not in known)
     adjusted = holm([_p_of(m.effect) if _counts(m) else 1.0 for m in tested] + [1.0] * dropped)
@@ -290,7 +286,7 @@ def _reach(m: Measured, e: Estimate) -> tuple[float | None, int | None]:
 
 
 def _word(sheet: Sheet, m: Measured, e: Estimate, smallest: float | None, needed: int | None) -> tuple[Word, str]:
-    alpha, line = sheet.alpha, sentence(sheet, m, e)
+    alpha, line = sheet.alpha, _sentence(sheet, m, e)
     opposite = Word.OPPOSITE if sheet.reduced else Word.CONTRADICTED
     if e.p_adjusted is not None and e.p_adjusted <= alpha:
         word, more = _specificity(sheet, m)
@@ -311,7 +307,8 @@ def _specificity(sheet: Sheet, m: Measured) -> tuple[Word, str]:
     if m.placebo_note or m.over_placebo is None or m.share is None:
         return Word.SPECIFICITY_OPEN, m.placebo_note
     over, share = m.over_placebo, m.share
-    line = f"over its placebo {contrast.placebo}: {words.measured(over, unit)}, {words.p_value(over.p_adjusted)} corrected"
+    corrected = f"{words.p_value(over.p_adjusted)} corrected"
+    line = f"over its placebo ({contrast.placebo}): {words.measured(over, unit)}, {corrected}"
     if over.p_adjusted is not None and over.p_adjusted <= sheet.alpha:
         return Word.SUPPORTED, line
     if share.p_adjusted is not None and share.p_adjusted <= sheet.alpha:
@@ -326,16 +323,15 @@ def _could_see(sheet: Sheet, m: Measured, e: Estimate, smallest: float | None, n
     if smallest is None:
         return f"no spread over {e.n} seeds: the smallest possible p is {0.5**e.n:.2g}"
     unit = sheet.metric(m.contrast.metric).unit
-    what = (
-        "margin these seeds could show" if m.contrast.relation == "equivalent" else "effect these seeds could see"
-    )
-    seeds = (
-        f"about {needed} seeds needed for the observed one" if needed else "more seeds of this effect would not do"
-    )
+    equivalent = m.contrast.relation == "equivalent"
+    what = "margin these seeds could show" if equivalent else "effect these seeds could see"
+    seeds = f"about {needed} seeds needed for the observed one"
+    if needed is None:
+        seeds = "no number of seeds would show the observed one"
     return f"smallest {what}: {words.with_unit(smallest, unit)} (80 % power); {seeds}"
 
 
-def sentence(sheet: Sheet, m: Measured, e: Estimate) -> str:
+def _sentence(sheet: Sheet, m: Measured, e: Estimate) -> str:
     """``pconv - plain = +2.1 AP [0.9, 3.3], p = 0.003 (n = 5)``; positive is better whatever the metric."""
     metric, contrast = sheet.metric(m.contrast.metric), m.contrast
     names = (contrast.better, contrast.worse) if metric.higher_is_better else (contrast.worse, contrast.better)
@@ -355,4 +351,4 @@ def _join(*parts: str) -> str:
     return "; ".join(part for part in parts if part)
 
 
-__all__ = ["EDITED", "FULL_STRENGTH", "HOLDS", "judge_contrasts"]
+__all__ = ["EDITED", "judge_contrasts"]

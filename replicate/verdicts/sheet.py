@@ -115,9 +115,10 @@ class Sheet:
     def _same_profile(self, record: Record) -> None:
         spec, study = record.spec, self.study
         if (spec.profile, spec.profile_version) != (study.profile, study.profile_version):
+            theirs = f"{spec.profile!r} version {spec.profile_version}"
             raise UserError(
-                f"record {record.key[:12]} is of profile {spec.profile!r} version {spec.profile_version}, the study "
-                f"of {study.profile!r} version {study.profile_version}: records of different profiles are not compared"
+                f"record {record.key[:12]} is of profile {theirs}, the study of {study.profile!r} version "
+                f"{study.profile_version}: records of different profiles are not compared"
             )
 
     def arm_estimate(self, arm: str, metric: str) -> Estimate:
