@@ -154,7 +154,7 @@ def engine_of(name: str) -> Engine:
     if name == "local":
         from replicate.engines.local import run_local
 
-        return cast("Engine", run_local)
+        return run_local
     for module in ("ray", "replicate.engines.ray"):
         if importlib.util.find_spec(module) is None:
             raise UserError(f"--engine ray needs the module {module}, which is not here; use --engine local")

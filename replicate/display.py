@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 
 def duration(seconds: float) -> str:
-    """``42 s``, ``3 min 20 s``, ``1 h 05 min``."""
+    """``35 ms``, ``42 s``, ``3 min 20 s``, ``1 h 05 min``."""
+    if seconds < 0.0995:
+        return f"{seconds * 1000:.0f} ms"
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)

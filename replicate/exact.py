@@ -57,6 +57,7 @@ def _one(name: str, function: Callable[[], Checked], claims: tuple[str, ...]) ->
     if lacking:
         return Ran(name, says, None, claims, skipped=f"needs {lacking}")
     started = time.perf_counter()
+    result: Any
     try:
         result = function()
         if not isinstance(result, Checked):

@@ -91,7 +91,18 @@ def _memory() -> Finding:
     return Finding("memory", state, f"{total:.1f} GiB" + ("" if total >= 4 else "; runs are planned for 4 GiB"))
 
 
-_NEEDED = ("torch", "torchvision", "numpy", "scipy", "pandas", "matplotlib", "pydantic", "click", "rich", "pycocotools")
+_NEEDED = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "scipy",
+    "pandas",
+    "matplotlib",
+    "pydantic",
+    "click",
+    "rich",
+    "pycocotools",
+)
 _OPTIONAL = {
     "ray": "the ray engine and sweeps",
     "cupy": "fused GPU kernels (pip install 'replicate-papers[cuda]')",
@@ -161,4 +172,4 @@ def _data() -> Iterable[Finding]:
         except DataError as error:
             yield Finding(f"data {name}", "note", str(error))
         else:
-            yield Finding(f"data {name}", "ok", str(where))
+            yield Finding(f"data {name}", "ok", f"{where.root} ({where.provider})")

@@ -97,7 +97,7 @@ def cost(plan: Plan, known: list[Record], valid: frozenset[str]) -> Estimate:
 
 
 def _seconds(record: Record) -> float:
-    """Seconds that a trial occupies its worker: processor time on a CPU, so that a busy machine does not mislead."""
+    """Seconds that a trial occupies its worker: processor time on a CPU, since a busy machine misleads."""
     if record.spec.device == "cpu" and record.cpu_seconds > 0:
         return record.cpu_seconds / max(record.spec.threads, 1)
     return record.seconds
@@ -125,7 +125,9 @@ def _reach(plan: Plan, claim: Claim, known: list[Record]) -> Reach:
     if len(plan.seeds) < LEAST_SEEDS:
         return answer([Word.PENDING], f"{len(plan.seeds)} seeds; a verdict needs {LEAST_SEEDS} or more")
     if claim.kind == "gain" and not full:
-        return answer([Word.NOT_TESTED], "the size of a gain is judged at full scale only", *_power(plan, contrasts, known))
+        return answer(
+            [Word.NOT_TESTED], "the size of a gain is judged at full scale only", *_power(plan, contrasts, known)
+        )
     if claim.kind in ("gain", "absolute"):
         words = [Word.REPRODUCED, Word.EXCEEDED, Word.NOT_REPRODUCED, Word.DIFFERS, Word.INCONCLUSIVE]
         return answer(words, "judged against the stated number", *_power(plan, contrasts, known))
@@ -145,9 +147,9 @@ def _missing(plan: Plan, claim: Claim, contrasts: list[Contrast]) -> str:
         needed = [contrast.better, contrast.worse] + ([contrast.placebo] if contrast.placebo else [])
         absent = [arm for arm in needed if arm not in plan.arms]
         if absent:
-            return f"contrast {contrast.id} needs {', '.join(absent)}, not run at this scale"
+            return f"contrast {contrast.id} needs {', '.join(absent)}, not part of this run"
     if claim.arm is not None and claim.arm not in plan.arms:
-        return f"arm {claim.arm} is not run at this scale"
+        return f"arm {claim.arm} is not part of this run"
     return ""
 
 

@@ -131,7 +131,9 @@ def make(
     why += _why_seeds(wanted, block, looks)
     partial = () if why else tuple(_what_is_missing(planned_arms, chosen, planned_n, block))
     # Part of the planned study: the study file still fixes all of it.
-    whole = _trials(ask, planned_arms, range(start, start + max(planned_n, len(block))), False) if not why else trials
+    whole = (
+        _trials(ask, planned_arms, range(start, start + max(planned_n, len(block))), False) if not why else trials
+    )
     study = _study(ask, max(planned_n, len(block)), whole, why, looks)
     return Plan(paper, scale, task, profile, chosen, block, trials, study, tuple(why), partial, workers)
 

@@ -46,9 +46,12 @@ def _settled(store: Store, old: Study, new: Study) -> Study:
         same = replace(new, created=old.created, notes=old.notes, looks=new.looks or old.looks)
         return old if same == old else replace(new, created=now(), looks=new.looks or old.looks)
     if not set(old.seeds) & set(new.seeds):
-        _put(store.root / "studies" / "earlier" / f"{old.slug}-{old.scale}-{old.created[:10]}-{old.seeds[0]}.json", old)
+        _put(
+            store.root / "studies" / "earlier" / f"{old.slug}-{old.scale}-{old.created[:10]}-{old.seeds[0]}.json",
+            old,
+        )
         return replace(new, created=now(), notes=(f"on unused seeds; an earlier study used {_block(old)}",))
-    notes = [n for n in old.notes]
+    notes = list(old.notes)
     notes += [note for note in _changes(old, new) if note not in notes]
     n, seeds, keys = old.planned_n, old.seeds, dict(new.keys)
     if new.planned_n > old.planned_n:
@@ -96,7 +99,9 @@ def _changes(old: Study, new: Study) -> Iterable[str]:
                 yield f"{kind} {name} was added after this study was written"
             elif before[name] != digest:
                 yield f"{kind} {name} was edited after this study was written"
-        yield from (f"{kind} {name} was removed after this study was written" for name in before if name not in after)
+        yield from (
+            f"{kind} {name} was removed after this study was written" for name in before if name not in after
+        )
     if (old.profile, old.profile_version) != (new.profile, new.profile_version):
         yield f"profile {old.profile} v{old.profile_version} became {new.profile} v{new.profile_version}"
 

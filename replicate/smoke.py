@@ -1,4 +1,4 @@
-"""Smoke runs of the contract: every arm once, and for two arms same seed -> same record, other seed -> other record."""
+"""Smoke runs of the contract: every arm once; same seed -> same record, other seed -> other record for two arms."""
 
 from __future__ import annotations
 

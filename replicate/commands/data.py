@@ -39,13 +39,13 @@ def list_(data: tuple[str, ...], as_json: bool) -> None:
     rows = []
     for name in registry.names():
         card = registry.card(name)
-        rows.append((name, card.title, card.licence, card.size_mb, _state(name, given)))
+        rows.append((name, card.size_mb, _state(name, given), card.title, card.licence))
     if as_json:
-        emit([{"name": n, "title": t, "licence": li, "size_mb": s, "state": st} for n, t, li, s, st in rows])
+        emit([{"name": n, "title": t, "licence": li, "size_mb": s, "state": st} for n, s, st, t, li in rows])
     elif not rows:
         click.echo("no datasets are known")
     else:
-        click.echo(columns(rows, ("name", "title", "licence", "MB", "here"), terminal_width()))
+        click.echo(columns(rows, ("name", "MB", "here", "title", "licence"), terminal_width()))
 
 
 def _state(name: str, given: dict[str, Path]) -> str:

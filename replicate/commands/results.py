@@ -146,7 +146,9 @@ def export(papers: tuple[str, ...], scale: str | None, results: Path | None, to:
     for paper in catalog.find_all(papers):
         scales = [s for s in paper.manifest.scales if scale in (None, s) and store.study(paper.slug, s) is not None]
         if not scales:
-            raise UserError(f"{paper.slug}: no study in {shown(store.root)}; `replicate run {paper.slug}` makes one")
+            raise UserError(
+                f"{paper.slug}: no study in {shown(store.root)}; `replicate run {paper.slug}` makes one"
+            )
         for name in scales:
             study = api.load(paper, name, store)
             if study.stale:
@@ -163,7 +165,9 @@ def export(papers: tuple[str, ...], scale: str | None, results: Path | None, to:
 
 @click.command(epilog="Example: replicate judge papers/sepc --metrics measured.csv --scale full")
 @paper_argument
-@click.option("--metrics", "file", required=True, type=click.Path(path_type=Path), help="CSV or JSON of arm, seed, metric.")
+@click.option(
+    "--metrics", "file", required=True, type=click.Path(path_type=Path), help="CSV or JSON of arm, seed, metric."
+)
 @scale_option(default="full")
 @json_option
 def judge(paper: str, file: Path, scale: str, as_json: bool) -> None:

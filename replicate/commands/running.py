@@ -59,7 +59,12 @@ def plan(papers: tuple[str, ...], scale: str, results: Path | None, as_json: boo
         valid = [t.key for t in made.trials if reusable(store.get(t.key), t, store)]
         answers.append((made, outlook.of(made, records, valid)))
     if as_json:
-        emit([{"paper": made.paper.slug, "scale": scale, **_facts(made), **found.to_json()} for made, found in answers])
+        emit(
+            [
+                {"paper": made.paper.slug, "scale": scale, **_facts(made), **found.to_json()}
+                for made, found in answers
+            ]
+        )
         return
     for i, (made, found) in enumerate(answers):
         click.echo("\n" * (i > 0) + _plan_text(made, found))
@@ -88,8 +93,8 @@ def _plan_text(made: Plan, found: Any) -> str:
         else "times are the profile's own guess"
     )
     lines = [
-        f"{made.paper.slug} at {made.scale}: {len(made.arms)} arms x {len(made.seeds)} seeds = {cost.trials} trials, "
-        f"{cost.done} done already ({seeds}, profile {made.profile.name} v{made.profile.version})",
+        f"{made.paper.slug} at {made.scale}: {len(made.arms)} arms x {len(made.seeds)} seeds = {cost.trials} "
+        f"trials, {cost.done} done already ({seeds}, profile {made.profile.name} v{made.profile.version})",
         f"about {duration(cost.wall_hours * 3600)} on {cost.workers} worker{'s' * (cost.workers != 1)}, "
         f"{cost.cpu_hours:.2f} core hours ({measured})",
         *_status_lines(made),
@@ -124,9 +129,7 @@ def _status_lines(made: Plan) -> list[str]:
 @click.option("--no-report", is_flag=True, help="Print the table only, write no page.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress lines.")
 @json_option
-@click.pass_context
 def run(
-    ctx: click.Context,
     papers: tuple[str, ...],
     scale: str,
     engine: str,
@@ -212,7 +215,8 @@ def _print_study(study: Study, page: Path | None) -> None:
     from replicate.loading import shown
     from replicate.report import terminal
 
-    terminal.render(study.report(), Console(file=sys.stdout, highlight=False, soft_wrap=False))
+    width = None if sys.stdout.isatty() else 110
+    terminal.render(study.report(), Console(file=sys.stdout, highlight=False, width=width))
     for line in _status_lines(study.plan):
         click.echo(line)
     for note in study.file.notes:
@@ -239,7 +243,12 @@ def _print_study(study: Study, page: Path | None) -> None:
 @click.option("--tolerance", type=float, help="Largest relative difference on another machine.")
 @json_option
 def rerun(
-    key: str, results: Path | None, folder: Path | None, data: tuple[str, ...], tolerance: float | None, as_json: bool
+    key: str,
+    results: Path | None,
+    folder: Path | None,
+    data: tuple[str, ...],
+    tolerance: float | None,
+    as_json: bool,
 ) -> int:
     """Run the trial of a record (KEY or its beginning) again and compare: bit-equal, or within tolerance."""
     from replicate import api, upkeep
@@ -323,13 +332,13 @@ def calibrate(
 
     found = catalog.find(paper)
     manifest = found.manifest
-    name = arm or next((a for a, spec in manifest.arms.items() if spec.role == "baseline"), next(iter(manifest.arms)))
+    name = arm or next(
+        (a for a, spec in manifest.arms.items() if spec.role == "baseline"), next(iter(manifest.arms))
+    )
     used = manifest.scales.get(scale)  # type: ignore[call-overload]
-    if used is not None and first_seed < used.first_seed + 4 * max(used.seeds, 1):
-        raise UserError(
-            f"--first-seed {first_seed}: verdicts may use seeds up to {used.first_seed + 4 * max(used.seeds, 1) - 1}; "
-            "calibrate on others"
-        )
+    reserved = 0 if used is None else used.first_seed + 4 * max(used.seeds, 1)
+    if first_seed < reserved:
+        raise UserError(f"--first-seed {first_seed}: verdicts may use seeds up to {reserved - 1}; take others")
     made = planner.make(
         found,
         scale,  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ import torch
 
 from replicate.tasks.base import Checked, check, close
 
-from .experiment import plain, residual, doubled
+from .experiment import doubled, plain, residual
 
 
 @check(says="a skip connection adds no parameter")

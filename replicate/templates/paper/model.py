@@ -1,7 +1,7 @@
 """A deep multilayer perceptron with and without skip connections.
 
-Replace this docstring by the paper: title, authors, venue, arXiv number, address of the released code, and what of it
-is left out here. Keep the mechanism readable in one sitting.
+Replace this docstring by the paper: title, authors, venue, arXiv number, address of the released code, and what of
+it is left out here. Keep the mechanism readable in one sitting.
 """
 
 from __future__ import annotations
