@@ -39,6 +39,7 @@ class Detector(nn.Module):
         super().__init__()
         self.style: str = settings["style"]
         self.num_classes = num_classes
+        self.channels_last: bool = settings["channels_last"]
         self.backbone = make_backbone(settings["backbone"])
         channels, levels = int(settings["channels"]), int(settings["levels"])
         self.fpn = FPN(self.backbone.out_channels, channels, levels)
@@ -58,6 +59,8 @@ class Detector(nn.Module):
     def forward(self, images: Tensor) -> Predictions:
         """Images ``(B, 3, H, W)`` in 0..255, RGB, to raw predictions."""
         images = (images - self.mean) / self.std
+        if self.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
         pairs = self.head(self.fpn(self.backbone(images)))
         logits, boxes, quality = [], [], []
         for level, (cls_feature, box_feature) in enumerate(pairs):
