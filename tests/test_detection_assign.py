@@ -69,7 +69,7 @@ def test_iou_matching(seed: int) -> None:
     anchors = grid.anchors
     for b in range(len(boxes)):
         valid = [m for m in range(boxes.shape[1]) if labels[b, m] >= 0]
-            iou = box_iou(anchors, boxes[b, valid])  # ties are exact: the same floats as in the batched form
+        iou = box_iou(anchors, boxes[b, valid])  # ties are exact: the same floats as in the batched form
         expected = torch.full((len(anchors),), CLASSES)
         if valid:
             best, which = iou.max(1)

@@ -19,11 +19,12 @@ _FOCAL = {"alpha": 0.25, "gamma": 2.0}
 
 _TINY: dict[str, Any] = {
     "world": {
-        "size": 96,
-        "num_classes": 8,
-        "objects": [1, 4],
-        "scale": [0.09, 0.75],
+        "size": 64,
+        "num_classes": 5,
+        "objects": [3, 8],
+        "scale": [0.12, 0.95],
         "distractors": [0, 1],
+        "sprites_per_class": 2,
         "holdout": "photo",
     },
     "train_images": 3000,
@@ -35,17 +36,17 @@ _TINY: dict[str, Any] = {
     "backbone": {"name": "tiny", "widths": [32, 64, 64, 64], "blocks": [0, 1, 1, 1], "out_stages": [1, 2, 3], "stem_stride": 4},
     "channels": 32,
     "levels": 4,
-    "head_gain": 6.0,
+    "head_gain": 8.0,
     "channels_last": True,
     "pretrained": False,
-    "assign": {"radius": 1.5, "reach": 2.0},
+    "assign": {"radius": 1.5, "reach": 3.0},
     "loss": {**_FOCAL, "box_weight": 1.0, "quality": "centerness"},
     "decode": {"candidates": 200, "score": 0.05, "nms": 0.5, "most": 100},
-    "area_edges": [256.0, 1024.0],
+    "area_edges": [196.0, 784.0],
     "optimizer": {"name": "adamw", "lr": 0.003, "weight_decay": 0.01},
     "schedule": {"name": "onecycle", "warmup": 0.1},
-    "steps": 400,
-    "batch": 16,
+    "steps": 300,
+    "batch": 32,
     "eval_batch": 50,
     "clip": 10.0,
     "flip": 0.5,
@@ -54,7 +55,7 @@ _TINY: dict[str, Any] = {
     "curve_points": 4,
     "curve_images": 100,
     "checkpoint_every": 200,
-    "cost_size": [96, 96],
+    "cost_size": [64, 64],
 }
 
 PROFILES: dict[str, Profile] = {
