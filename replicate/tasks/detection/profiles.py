@@ -37,6 +37,7 @@ _TINY: dict[str, Any] = {
     "channels": 32,
     "levels": 4,
     "head_gain": 8.0,
+    "pred_gain": 1.0,
     "channels_last": True,
     "pretrained": False,
     "assign": {"radius": 1.5, "reach": 3.0},
