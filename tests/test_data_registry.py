@@ -300,3 +300,14 @@ def test_digest_counts_names_and_content_only(tmp_path: Path) -> None:
         digest_files([("f", tmp_path / "missing")])
     with pytest.raises(DataError, match="not installed"):
         package_folder("no_such_package_here")
+
+
+def test_a_loaders_submodules_are_part_of_a_trials_code() -> None:
+    from replicate.provenance import closure
+
+    for name in ("coco", "scenes"):
+        folder = Path(registry.loader(name).__file__ or "").parent
+        wanted = {
+            f"replicate.datasets.{name}.{path.stem}" for path in folder.glob("*.py") if path.stem != "__init__"
+        }
+        assert wanted <= set(closure([f"replicate.datasets.{name}"]))

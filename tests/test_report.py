@@ -144,7 +144,9 @@ def make(
             if stop is None or seed < stop:
                 records[r.key] = r
     digest = dict.fromkeys([c.id for c in m.claims], "0")
-    study = Study(m.slug, scale, "small", 1, 1, seeds, tuple(range(seeds)), digest, {}, keys)
+    study = Study(
+        m.slug, scale, "small", 1, 1, seeds, tuple(range(seeds)), digest, {c.id: "0" for c in m.contrasts}, keys
+    )
     n = min(seeds, seeds if stop is None else stop)
     return build(
         m, study, judge(m, keys, records, n, seeds, scale), records, metrics=METRICS,

@@ -15,16 +15,6 @@ if TYPE_CHECKING:
     from .transforms import hflip, resize_shorter, resized_shape
     from .twin import fake_twin
 
-_HOME = {
-    "aspect_batches": "batches",
-    "CocoFolder": "folder",
-    "checksum": "folder",
-    "open_coco": "folder",
-    "hflip": "transforms",
-    "resize_shorter": "transforms",
-    "resized_shape": "transforms",
-    "fake_twin": "twin",
-}
 __all__ = [
     "CocoFolder",
     "aspect_batches",
@@ -38,8 +28,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        import importlib
+    if name in __all__:
+        from . import batches, folder, transforms, twin
 
-        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+        return next(getattr(m, name) for m in (batches, folder, transforms, twin) if hasattr(m, name))
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

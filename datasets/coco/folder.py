@@ -23,7 +23,7 @@ class CocoFolder:
 
     Boxes are clipped to the image; those less than one pixel wide or high, or of area 0, are dropped. Crowd regions
     are no objects: they are kept apart in :meth:`crowd`, for a loss that ignores them. With ``train`` the images
-    without a single usable object are left out (117,266 of the 118,287 of train2017 remain).
+    without a single usable object are left out, as the field does; evaluation keeps every image.
     """
 
     def __init__(self, root: Path, split: str, *, train: bool = False) -> None:

@@ -89,7 +89,7 @@ def _claims(report: PaperReport, out: Console) -> None:
         for row in report.rows:
             _claim_block(row, report, out)
         return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, expand=False)
     table.add_column("claim", ratio=3, overflow="fold", min_width=14)
     table.add_column("theirs", ratio=2, overflow="fold")
     table.add_column("ours [95 %]", ratio=3, overflow="fold", min_width=11)
@@ -127,7 +127,7 @@ def _contrasts(report: PaperReport, out: Console) -> None:
             out.print(Text("  ").append_text(verdict_text(c.word, ascii_only=_ascii(out))))
             out.print(Text(_safe(f"  effect {interval(c.effect, signed=True)}, {c.n}/{c.planned_n} seeds", out)))
         return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("contrast", overflow="fold", ratio=3)
     table.add_column("effect [95 %]", overflow="fold", ratio=3)
     table.add_column("over placebo", overflow="fold", ratio=3)
