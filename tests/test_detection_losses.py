@@ -68,7 +68,9 @@ def _fcos_case() -> tuple[Predictions, Targets]:
     grid = make_grid([(4, 4)], (16,), "fcos")
     draws = torch.Generator().manual_seed(0)
     logits = torch.randn(2, 16, CLASSES, generator=draws, requires_grad=True)
-    out = Predictions(logits, torch.rand(2, 16, 4, generator=draws) + 0.5, torch.randn(2, 16, generator=draws), grid)
+    out = Predictions(
+        logits, torch.rand(2, 16, 4, generator=draws) + 0.5, torch.randn(2, 16, generator=draws), grid
+    )
     labels = torch.full((2, 16), CLASSES)
     boxes = torch.zeros(2, 16, 4)
     for image, where, label, box in ((0, 5, 1, (10.0, 12.0, 40.0, 50.0)), (1, 10, 0, (20.0, 20.0, 60.0, 64.0))):
@@ -148,7 +150,14 @@ SIZES = torch.tensor([[64, 64], [64, 48]])
 
 
 def test_decoding_clips_suppresses_and_sorts() -> None:
-    out = _predict([(1, 5, 3.0, (1, 1, 1, 1)), (0, 5, 1.0, (1, 1, 1, 1)), (0, 6, 2.0, (2, 1, 0.1, 1)), (0, 15, 0.0, (1, 1, 1, 1))])
+    out = _predict(
+        [
+            (1, 5, 3.0, (1, 1, 1, 1)),
+            (0, 5, 1.0, (1, 1, 1, 1)),
+            (0, 6, 2.0, (2, 1, 0.1, 1)),
+            (0, 15, 0.0, (1, 1, 1, 1)),
+        ]
+    )
     found = decode(out, SIZES, NMS)
     # on image 0 position 6 covers position 5 and wins; the box of position 15 reaches over the edge
     assert found.image.tolist() == [0, 0, 1]

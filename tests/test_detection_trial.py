@@ -30,7 +30,9 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     monkeypatch.setenv("REPLICATE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
-def _run(profile: str = "smoke", seed: int = 1000, arm: Arm = PLAIN, workdir: Path | None = None, **changes: Any) -> Run:
+def _run(
+    profile: str = "smoke", seed: int = 1000, arm: Arm = PLAIN, workdir: Path | None = None, **changes: Any
+) -> Run:
     base = PROFILES[profile]
     return Run(arm, replace(base, settings={**base.settings, **changes}), "smoke", seed, workdir=workdir)
 
@@ -62,7 +64,9 @@ def test_four_images_are_learned_by_heart(style: str, bar: float, monkeypatch: p
     import replicate.datasets.scenes as scenes
 
     base = scenes.render
-    monkeypatch.setattr(scenes, "render", lambda split, count, **options: base("train", 4, **options), raising=False)
+    monkeypatch.setattr(
+        scenes, "render", lambda split, count, **options: base("train", 4, **options), raising=False
+    )
     rules = {"radius": 1.5, "reach": 3.0, "positive": 0.5, "negative": 0.4}
     changes = {"style": style, "assign": rules, "steps": 150, "batch": 4, "jitter": 0.0, "flip": 0.0}
     optimizer = {"name": "adamw", "lr": 0.003, "weight_decay": 0.0}
@@ -145,7 +149,7 @@ def test_learning_rates() -> None:
 @pytest.fixture
 def twin(tmp_path: Path) -> dict[str, Path]:
     fake_twin(tmp_path / "coco")
-    weights = {k: v for k, v in ResNet50().body.state_dict().items()}
+    weights = dict(ResNet50().body.state_dict().items())
     torch.save(weights, tmp_path / "resnet50.pth")
     return {"coco": tmp_path / "coco", "resnet50": tmp_path / "resnet50.pth"}
 

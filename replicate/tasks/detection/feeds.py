@@ -19,9 +19,11 @@ from replicate.nn.init import generator
 
 @dataclass
 class Batch:
-    """``images (B, 3, H, W)`` float 0..255, padded with zeros; ``sizes (B, 2)`` height, width without padding;
-    ``boxes (B, M, 4)`` in pixels; ``labels (B, M)``, -1 is padding; ``zoom (B, 2)`` resized by original width and height;
-    ``index (B,)`` number of the image in its dataset.
+    """Images with their objects.
+
+    ``images (B, 3, H, W)`` float 0..255, padded with zeros; ``sizes (B, 2)`` height, width without padding;
+    ``boxes (B, M, 4)`` in pixels; ``labels (B, M)``, -1 is padding; ``zoom (B, 2)`` new by old width and
+    height; ``index (B,)`` number of the image in its dataset.
     """
 
     images: Tensor
@@ -124,7 +126,7 @@ def flip_boxes(boxes: Tensor, flip: Tensor, width: int | Tensor) -> Tensor:
 
 
 class FolderFeed:
-    """Images of any size, read as they are needed and resized to fit ``short_side`` x ``long_side`` (COCO protocol).
+    """Images of any size, read as they are needed and resized to ``short_side`` x ``long_side`` (COCO protocol).
 
     A batch holds images of one orientation, padded with zeros to a multiple of 32 pixels.
     """
@@ -164,14 +166,17 @@ class _TrainSteps(Dataset[Batch]):
         self.steps_per_epoch = len(self._plan)
 
     def _order(self, epoch: int) -> list[list[int]]:
-        return aspect_batches(self._shapes, self.batch, seed=self.seed, epoch=epoch)
+        batches: list[list[int]] = aspect_batches(self._shapes, self.batch, seed=self.seed, epoch=epoch)
+        return batches
 
     def __getitem__(self, step: int) -> Batch:
         epoch, place = divmod(step, self.steps_per_epoch)
         if self._epoch != epoch:
             self._epoch, self._plan = epoch, self._order(epoch)
         draws = torch.rand(self.batch, generator=generator(self.seed, "augment", step))
-        return _collate(self.data, self._plan[place], (draws < float(self.settings["flip"])).tolist(), self.settings)
+        return _collate(
+            self.data, self._plan[place], (draws < float(self.settings["flip"])).tolist(), self.settings
+        )
 
 
 class _EvalBatches(Dataset[Batch]):

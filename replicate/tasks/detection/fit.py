@@ -71,7 +71,6 @@ class Trainer:
         *,
         device: str,
         workdir: Path | None,
-        checkpoint: dict[str, Any] | None = None,
     ) -> None:
         self.model, self.settings, self.steps, self.device = model, settings, steps, device
         self.optimizer = make_optimizer(model, settings["optimizer"])
@@ -88,7 +87,10 @@ class Trainer:
 
         Raises Diverged on a loss that is not finite or exploded.
         """
-        points = {round(self.steps * (k + 1) / self.settings["curve_points"]) for k in range(self.settings["curve_points"])}
+        points = {
+            round(self.steps * (k + 1) / self.settings["curve_points"])
+            for k in range(self.settings["curve_points"])
+        }
         every = int(self.settings["checkpoint_every"])
         self.model.train()
         last = self.fitted.steps[-1] if self.fitted.steps else 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,9 @@ class Predictions:
 
 class Detector(nn.Module):
     """Backbone, FPN, the arm's head and 3x3 prediction convs shared by all levels."""
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, build_head: BuildHead, settings: Mapping[str, Any], num_classes: int) -> None:
         super().__init__()
@@ -117,8 +120,3 @@ def scale_head_(head: nn.Module, gain: float) -> None:
         for weight in head.parameters():
             if weight.ndim == 4 and weight.requires_grad:
                 weight.mul_(gain)
-
-
-def level_sizes(grid: Grid) -> Sequence[int]:
-    """Number of positions (or anchors) of each level."""
-    return grid.sizes

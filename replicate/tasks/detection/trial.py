@@ -36,7 +36,7 @@ def run_trial(run: Run) -> Outcome:
     train, evaluation, feed, steps = load_data(run)
     model = build_detector(run, train.num_classes).to(run.device)
     if settings["channels_last"]:
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = model.to(memory_format=torch.channels_last)
     trainer = Trainer(model, settings, steps, device=run.device, workdir=run.workdir)
     truth = evaluation.coco()
     few = int(settings["curve_images"])
@@ -76,7 +76,7 @@ def build_detector(run: Run, num_classes: int) -> Detector:
 def _load_pretrained(model: Detector, path: Path | None) -> None:
     if path is None:
         raise DataError(
-            "detection: ImageNet weights of ResNet-50 are missing; give torchvision's file with --data resnet50=PATH"
+            "detection: no ImageNet weights of ResNet-50; give torchvision's file with --data resnet50=PATH"
         )
     assert isinstance(model.backbone, ResNet50)
     try:
@@ -87,7 +87,7 @@ def _load_pretrained(model: Detector, path: Path | None) -> None:
 
 
 def load_data(run: Run) -> tuple[DetectionData, DetectionData, Feed, int]:
-    """Training and evaluation data of the profile, the feed of their batches, and the number of training steps."""
+    """Training and evaluation data of the profile, their feed, and the number of training steps."""
     settings = run.settings
     if run.profile.data == "coco":
         from replicate.datasets.coco import open_coco
@@ -114,7 +114,10 @@ def evaluate(
     device: str,
     most: int | None = None,
 ) -> tuple[dict[str, float], list[str]]:
-    """COCO metrics on the evaluation images, or on the first ``most``. Raises Diverged on output that is not finite."""
+    """COCO metrics on the evaluation images, or on the first ``most``.
+
+    Raises Diverged on output that is not finite.
+    """
     model.eval()
     detections = np.concatenate([np.zeros((0, 7)), *_detect(model, feed.evaluation(most), data, settings, device)])
     if most is not None:
@@ -164,5 +167,3 @@ def _model_cost(model: Detector, settings: Mapping[str, Any], device: str) -> di
             "latency_ms": cost.latency_ms(lambda: model(image), repeats=10, warmup=3, device=device).median_ms,
             "peak_memory_mb": cost.peak_memory_mb(device),
         }
-
-
