@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -29,9 +30,23 @@ class Word(StrEnum):
     INCONCLUSIVE = "INCONCLUSIVE"
 
 
+def _plain(value: Any) -> Any:
+    """The same value with infinities and NaN as None: strict JSON has neither."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return value
+
+
 @dataclass(frozen=True)
 class Estimate:
-    """A paired mean difference (or a mean) over seeds, with Student-t intervals."""
+    """A paired mean difference (or a mean) over seeds, with Student-t intervals.
+
+    With one seed ``sd`` is NaN and the bounds are infinite; in JSON both are null.
+    """
 
     n: int
     mean: float
@@ -72,8 +87,22 @@ class ContrastResult:
     """Smallest true effect this many seeds find with 80 % power."""
     seeds_needed: int | None = None
     """Seeds with which the observed effect would be found with 80 % power; None when it has the wrong sign."""
+    over_items: tuple[float, float] | None = None
+    """95 % interval of the effect over test items, seeds held fixed: the second source of error."""
     diverged: Mapping[str, int] = field(default_factory=dict)
     keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """Whether an arm trained at all: its mean against the profile's floor, fixed beforehand."""
+
+    arm: str
+    metric: str
+    n: int
+    value: float
+    floor: float
+    passed: bool
 
 
 @dataclass(frozen=True)
@@ -87,6 +116,9 @@ class Verdict:
     reduced: bool = False
     """True when the verdict holds "at reduced scale" only."""
     ours: Estimate | None = None
+    """Our own number: the arm's mean, the gain, or the first contrast's effect."""
+    against: Estimate | None = None
+    """ours - theirs, oriented so that positive is better; ``sd`` is one run's, the bounds hold both errors."""
     computed: float | None = None
     """structural: the number we computed."""
     contrasts: tuple[str, ...] = ()
@@ -95,4 +127,33 @@ class Verdict:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready dict."""
-        return asdict(self)
+        plain: dict[str, Any] = _plain(asdict(self))
+        return plain
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Everything that one study's records say: a verdict for each registered claim, in the manifest's order."""
+
+    slug: str
+    scale: str
+    reduced: bool
+    alpha: float
+    """Level of each one-sided family of tests at this look (0.05, or its share in a planned extension)."""
+    contrasts: list[ContrastResult]
+    verdicts: list[Verdict]
+    gates: dict[str, GateResult]
+    notes: tuple[str, ...] = ()
+
+    def verdict(self, claim_id: str) -> Verdict:
+        """The verdict on this claim."""
+        return next(v for v in self.verdicts if v.claim == claim_id)
+
+    def contrast(self, contrast_id: str) -> ContrastResult:
+        """The result of this contrast."""
+        return next(c for c in self.contrasts if c.contrast == contrast_id)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-ready dict."""
+        plain: dict[str, Any] = _plain(asdict(self))
+        return plain

@@ -78,6 +78,8 @@ class Claim(_Model):
     """ordering, gain, efficiency: ids of contrasts; an ordering over several holds when each holds."""
     arm: str | None = None
     """absolute: the arm whose metric is compared."""
+    device: Literal["cpu", "cuda"] | None = None
+    """efficiency: the kind of device the paper timed; records of another kind do not judge it."""
     blocked: Blocked | None = None
     catalogue: str | None = None
     """Id of the catalogue entry that this claim is, or was split from."""

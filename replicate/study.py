@@ -34,6 +34,9 @@ class Study:
     created: str = ""
     notes: tuple[str, ...] = field(default_factory=tuple)
     """What happened to this plan later: extensions as planned, edited claims, an interrupted run."""
+    looks: tuple[int, ...] = ()
+    """Numbers of seeds at which this study may be judged, planned before its first run: (5, 10, 20) shares the
+    level among three looks. Empty: one look, at ``planned_n``, with the whole level; it may not be extended."""
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready dict."""
@@ -43,4 +46,5 @@ class Study:
     def load(cls, path: Path) -> Study:
         """Read a study file."""
         value = json.loads(path.read_text())
-        return cls(**{**value, "seeds": tuple(value["seeds"]), "notes": tuple(value["notes"])})
+        lists = {name: tuple(value.get(name, ())) for name in ("seeds", "notes", "looks")}
+        return cls(**{**value, **lists})

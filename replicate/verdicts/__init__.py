@@ -1,0 +1,1 @@
+"""Parts of ``replicate.verdict``: digests, records by arm, contrasts, sizes, words."""
