@@ -56,8 +56,8 @@ def make_optimizer(model: nn.Module, settings: Mapping[str, Any]) -> torch.optim
     learned = [p for p in model.parameters() if p.requires_grad]
     options = {k: v for k, v in settings.items() if k != "name"}
     if settings["name"] == "sgd":
-        return torch.optim.SGD(learned, **options)
-    return torch.optim.AdamW(learned, **{**options, "betas": tuple(options.get("betas", (0.9, 0.999)))})
+        return torch.optim.SGD(learned, **options, fused=True)
+    return torch.optim.AdamW(learned, **{**options, "betas": tuple(options.get("betas", (0.9, 0.999)))}, fused=True)
 
 
 class Trainer:
