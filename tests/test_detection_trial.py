@@ -73,8 +73,7 @@ class _OtherHead(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.extra = nn.Conv2d(channels, channels, 1)
-        self.plain = PlainHead(channels, 1)
-        self.cls_tower = self.plain.cls_tower
+        self.cls_tower = PlainHead(channels, 2).cls_tower
         self.frozen = nn.Conv2d(channels, channels, 3, padding=1)
         nn.init.normal_(self.frozen.weight, std=0.5)
         self.frozen.requires_grad_(False)

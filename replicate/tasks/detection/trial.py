@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -80,7 +81,7 @@ def _load_pretrained(model: Detector, path: Path | None) -> None:
     assert isinstance(model.backbone, ResNet50)
     try:
         model.backbone.load_classifier(torch.load(path, map_location="cpu", weights_only=True))
-    except (OSError, RuntimeError, KeyError) as error:
+    except (OSError, RuntimeError, KeyError, pickle.UnpicklingError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"{path}: not the weights of a torchvision ResNet-50 ({reason})") from error
 
