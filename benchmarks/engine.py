@@ -1,9 +1,9 @@
 """Overhead of the local engine per no-op trial, records written and synced, against a bare loop with fsync.
 
-    python benchmarks/engine.py [TRIALS] [WORKERS]
+    python benchmarks/engine.py [TRIALS] [WORKERS] [FOLDER]
 
 Bar: under 10 ms a trial. The bare loop calls the same function and syncs the same bytes, without processes,
-locks, checks or provenance.
+locks, checks or provenance. FOLDER chooses the disk: where syncs are slow, both columns are.
 """
 
 from __future__ import annotations
@@ -56,20 +56,23 @@ def engine(trials: list[Trial], folder: Path, workers: int | None) -> tuple[floa
     return times[1] / many, (times[1] - times[0]) / (many - few)
 
 
-def main(number: int = 500, workers: int | None = None) -> int:
+def main(number: int = 500, workers: int | None = None, where: Path = ROOT) -> int:
     trials = [trial("method", seed) for seed in range(number)]
-    with tempfile.TemporaryDirectory(dir=ROOT, prefix=".bench-") as name:
+    with tempfile.TemporaryDirectory(dir=where, prefix=".bench-") as name:
         folder = Path(name)
         plain = bare(trials, folder)
+        cpu = time.process_time()
         whole, steady = engine(trials, folder / "store", workers)
+        cpu = (time.process_time() - cpu) / number
         began = time.perf_counter()
         report = run_local(trials, Store(folder / "store"), workers=workers)
         again = (time.perf_counter() - began) / number
         assert len(report.skipped) == number
-    print(f"{number} no-op trials, records synced")
+    print(f"{number} no-op trials, records synced; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     print(f"  bare loop + fsync       {plain * 1e3:7.2f} ms a trial")
     print(f"  engine, pool started    {whole * 1e3:7.2f} ms a trial   {whole / plain:5.1f} x bare")
     print(f"  engine, steady          {steady * 1e3:7.2f} ms a trial   {steady / plain:5.1f} x bare")
+    print(f"  of it the driver's CPU  {cpu * 1e3:7.2f} ms a trial")
     print(f"  nothing left to do      {again * 1e3:7.2f} ms a trial")
     met = whole * 1e3 < BAR_MS
     print(f"  bar {BAR_MS:.0f} ms: {'met' if met else 'MISSED'}")
@@ -77,4 +80,4 @@ def main(number: int = 500, workers: int | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*(int(word) for word in sys.argv[1:])))
+    sys.exit(main(*(int(word) for word in sys.argv[1:3]), *(Path(word) for word in sys.argv[3:4])))

@@ -9,7 +9,9 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,17 @@ from replicate.store import Store, decode
 
 TESTS = Path(__file__).resolve().parent
 N, SLEEP_S = 40, 0.02
+
+
+@pytest.fixture
+def memory_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory where there is one: a kill of a process asks nothing of the disk, and syncs are slow."""
+    shared = Path("/dev/shm")
+    if not (shared.is_dir() and os.access(shared, os.W_OK)):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=shared, prefix="replicate-test-") as folder:
+        yield Path(folder)
 
 
 def command(store: Path, number: int = N, sleep_s: float = SLEEP_S, workers: int = 2) -> subprocess.Popen[str]:
@@ -66,11 +79,11 @@ def assert_one_good_record_each(store: Path, number: int = N) -> None:
     assert not (store / "set_aside").exists()
 
 
-def test_driver_killed_at_random_moments(tmp_path: Path) -> None:
+def test_driver_killed_at_random_moments(memory_disk: Path) -> None:
     moments = random.Random(20240501)
     recorded_at_kill = []
     for round_ in range(10):
-        store = tmp_path / f"store{round_}"
+        store = memory_disk / f"store{round_}"
         driver = command(store)
         wait_for(lambda store=store: starts(store))
         time.sleep(moments.uniform(0.0, 0.5))
@@ -96,11 +109,11 @@ def test_driver_killed_at_random_moments(tmp_path: Path) -> None:
     assert any(0 < n < N for n in recorded_at_kill), "no kill fell into the middle of a study"
 
 
-def test_worker_killed_at_random_moments(tmp_path: Path) -> None:
+def test_worker_killed_at_random_moments(memory_disk: Path) -> None:
     moments = random.Random(20240502)
     killed = 0
     for round_ in range(10):
-        store = tmp_path / f"store{round_}"
+        store = memory_disk / f"store{round_}"
         driver = command(store)
         wait_for(lambda store=store: starts(store))
         time.sleep(moments.uniform(0.0, 0.25))

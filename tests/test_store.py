@@ -38,7 +38,7 @@ def test_round_trip(tmp_path: Path) -> None:
     store.put(record)
     found = Store(tmp_path).get(record.key)
     assert found is not None
-    assert found.to_json() == json.loads(json.dumps(record.to_json()))
+    assert found == record
     assert found.spec.key == record.key
     assert store.keys() == [record.key]
     assert record.key in store
