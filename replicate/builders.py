@@ -117,8 +117,9 @@ def _read(node: ast.FunctionDef, module: str, path: Path, tree: ast.Module) -> B
     for keyword in mark.keywords if isinstance(mark, ast.Call) else []:
         if keyword.arg == "version":
             version = _literal(keyword.value, f"{where}: version")
-    if node.args.args or node.args.posonlyargs or node.args.vararg or node.args.kwarg:
-        raise UserError(f"{where}: options must be keyword-only: def {node.name}(*, option=default)")
+    # Positional parameters without defaults are what the task hands over (say channels and levels of a pyramid).
+    if node.args.defaults or node.args.vararg or node.args.kwarg:
+        raise UserError(f"{where}: options must be keyword-only: def {node.name}(..., *, option=default)")
     options = {}
     for parameter, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True):
         if default is None:

@@ -72,9 +72,9 @@ class Control:
 class Bench:
     """A study whose numbers can be changed: the verdict code on plain values.
 
-    Arms: ``method`` against ``base``, ``placebo`` as control (or none). One ordering claim, ``claim``. The manifest,
-    the study and the specs are built once; ``judge`` only swaps the metrics. ``extra`` replaces fields of the
-    manifest (more arms, contrasts, claims).
+    Arms: ``method`` against ``base``, ``placebo`` as control (or none). One ordering claim, ``claim``. The
+    manifest, the study and the specs are built once; ``judge`` only swaps the metrics. ``extra`` replaces fields of
+    the manifest (more arms, contrasts, claims).
     """
 
     def __init__(

@@ -34,7 +34,9 @@ def _deform_conv_flops(
     return 2 * (prod(out_shape) * prod(weight[1:]) + _SAMPLE_MACS * sampled)
 
 
-def _grid_sample_flops(x: Sequence[int], grid: Sequence[int], *rest: Any, out_shape: Sequence[int], **_: Any) -> int:
+def _grid_sample_flops(
+    x: Sequence[int], grid: Sequence[int], *rest: Any, out_shape: Sequence[int], **_: Any
+) -> int:
     return 2 * _SAMPLE_MACS * prod(out_shape)
 
 
@@ -75,9 +77,7 @@ class Latency:
     high_ms: float
 
 
-def latency_ms(
-    call: Callable[[], object], *, repeats: int = 20, warmup: int = 5, device: str = "cpu"
-) -> Latency:
+def latency_ms(call: Callable[[], object], *, repeats: int = 20, warmup: int = 5, device: str = "cpu") -> Latency:
     """Time ``call``: ``warmup`` calls untimed, then ``repeats`` timed one by one (CUDA events on a GPU)."""
     for _ in range(warmup):
         call()
@@ -93,12 +93,13 @@ def _cpu_ms(call: Callable[[], object]) -> float:
 
 
 def _cuda_ms(call: Callable[[], object]) -> float:
-    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-    start.record()  # type: ignore[no-untyped-call]
+    start = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+    end = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+    start.record()
     call()
-    end.record()  # type: ignore[no-untyped-call]
+    end.record()
     torch.cuda.synchronize()
-    return float(start.elapsed_time(end))  # type: ignore[no-untyped-call]
+    return float(start.elapsed_time(end))
 
 
 def peak_memory_mb(device: str = "cpu") -> float:
@@ -111,4 +112,3 @@ def peak_memory_mb(device: str = "cpu") -> float:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
-

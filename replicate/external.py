@@ -204,7 +204,7 @@ def judge_external(
     checks: Mapping[str, Checked] | None = None,
     command: str = "",
 ) -> Judgement:
-    """Read FILE and judge the paper's claims on it at ``scale`` (the user states that its protocol was followed)."""
+    """Read FILE and judge the paper's claims on it at ``scale`` (the user vouches for its protocol)."""
     if scale not in SCALES:
         raise unknown("scale", scale, SCALES)
     table = read_metrics(path, manifest, metrics)

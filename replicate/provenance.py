@@ -10,12 +10,11 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
-import importlib.metadata
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +204,8 @@ def _is_text(node: ast.AST) -> bool:
 @functools.cache
 def versions() -> dict[str, str]:
     """Python and the libraries of ``LIBRARIES`` that are installed, read without importing them."""
+    import importlib.metadata  # slow to import, and workers are told
+
     found = {"python": platform.python_version()}
     for name in LIBRARIES:
         try:
@@ -247,15 +248,21 @@ def git_commit(folder: str | None = None) -> str | None:
     return head.stdout.strip() + ("+" if changed else "")
 
 
-def environment(device: str = "cpu") -> dict[str, Any]:
-    """``versions``, ``machine`` and ``commit`` of this process; the GPU's name when ``device`` is one."""
-    machine: dict[str, Any] = {
-        "platform": f"{platform.system()} {platform.machine()}",
-        "cpu": cpu_model(),
-        "cores": os.cpu_count() or 1,
-    }
+def environment(device: str = "cpu", known: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """``versions``, ``machine`` and ``commit`` of this process; the GPU's name when ``device`` is one.
+
+    ``known`` is what another process on this machine has found out, so that each worker need not.
+    """
+    if known is None:
+        about = {
+            "platform": f"{platform.system()} {platform.machine()}",
+            "cpu": cpu_model(),
+            "cores": os.cpu_count(),
+        }
+        known = {"versions": versions(), "machine": about, "commit": git_commit()}
+    machine = dict(known["machine"])
     torch = sys.modules.get("torch")
     if device.startswith("cuda") and torch is not None and torch.cuda.is_available():
         machine["gpu"] = torch.cuda.get_device_name()
         machine["cuda"] = str(torch.version.cuda)
-    return {"versions": dict(versions()), "machine": machine, "commit": git_commit()}
+    return {**known, "machine": machine}

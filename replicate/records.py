@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal
 
 Status = Literal["ok", "diverged", "failed", "timeout"]
@@ -15,7 +16,15 @@ DONE: frozenset[str] = frozenset({"ok", "diverged"})
 
 def canonical(value: Any) -> str:
     """JSON text that is equal for equal values: sorted keys, no spaces, no NaN."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return _encoder.encode(value)
+
+
+_encoder = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def shallow(value: Any) -> dict[str, Any]:
+    """The fields of a dataclass by name, without the deep copies of ``dataclasses.asdict``."""
+    return {name: getattr(value, name) for name in value.__dataclass_fields__}
 
 
 @dataclass(frozen=True)
@@ -41,10 +50,10 @@ class Spec:
     threads: int = 1
     substrates: Mapping[str, str] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def key(self) -> str:
         """SHA-256 of the canonical JSON of the spec: 64 hex digits."""
-        return hashlib.sha256(canonical(asdict(self)).encode()).hexdigest()
+        return hashlib.sha256(canonical(shallow(self)).encode()).hexdigest()
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Spec:
@@ -72,7 +81,8 @@ class Record:
     finished: str = ""
     """UTC, ISO 8601."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
-    """``code`` (digest of the closure), ``carried`` (digests a canary carried it from), ``versions``, ``machine``."""
+    """``code`` (digest of the closure), ``carried`` (older digests that a canary showed to give the same result),
+    ``versions``, ``machine``, ``commit``, and ``trial``: what ``rerun`` needs beside the spec."""
     checkpoint: str | None = None
     """SHA-256 of the kept checkpoint, a file of that name in the checkpoint cache."""
 
@@ -88,7 +98,7 @@ class Record:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Record:
         """Inverse of ``to_json``."""
-        return cls(**{**value, "spec": Spec.from_json(value["spec"])})
+        return cls(**{**value, "spec": Spec.from_json(value["spec"]), "notes": tuple(value["notes"])})
 
     def with_(self, **changes: Any) -> Record:
         """A copy with some fields changed."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import gc
 import hashlib
 import json
 import logging
@@ -25,7 +26,7 @@ from types import TracebackType
 from typing import Any
 
 from replicate.errors import UserError
-from replicate.records import Record, canonical
+from replicate.records import Record, canonical, shallow
 from replicate.reference import export_reference, read_reference, reference_root
 from replicate.study import Study
 
@@ -49,9 +50,21 @@ def _writing(root: Path) -> Iterator[None]:
             raise UserError(
                 f"{root}: the disk is full; earlier records are intact. Free some space and run the command again"
             ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
             raise UserError(f"{root}: cannot write here: {error.strerror}; choose another --results") from error
         raise
+
+
+@contextlib.contextmanager
+def _no_collector() -> Iterator[None]:
+    """Pause the garbage collector: it would walk ever more records, none of which is garbage, again and again."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 class Lock:
@@ -104,7 +117,8 @@ class Store:
 
     def records(self) -> list[Record]:
         """Every good record, by key. Damaged files are set aside with a warning."""
-        found = (self._read(path, key) for key, path in sorted(self._files()))
+        with _no_collector():
+            found = [self._read(path, key) for key, path in sorted(self._files())]
         return [record for record in found if record is not None]
 
     def find(self, prefix: str) -> Record:
@@ -164,7 +178,7 @@ class Store:
 
     def _read(self, path: str, key: str) -> Record | None:
         try:
-            with open(path, "rb") as file:
+            with open(path, "rb", buffering=0) as file:
                 data = file.read()
         except FileNotFoundError:
             return None
@@ -369,23 +383,31 @@ class Store:
 
 def encode(record: Record) -> bytes:
     """The two lines of a record file."""
-    line = canonical(record.to_json()).encode()
-    return line + b'\n{"sha256":"' + hashlib.sha256(line).hexdigest().encode() + b'"}\n'
+    line = canonical({**shallow(record), "spec": shallow(record.spec)}).encode()
+    return line + b'\n{"sha256":"' + _sha256(line).encode() + b'"}\n'
 
 
 def decode(data: bytes, key: str) -> Record:
     """Inverse of ``encode``. Raises ``Damaged`` when the file was cut, edited, or belongs to another key."""
     line, _, rest = data.partition(b"\n")
-    if rest != b'{"sha256":"' + hashlib.sha256(line).hexdigest().encode() + b'"}\n':
+    if rest != b'{"sha256":"' + _sha256(line).encode() + b'"}\n':
         raise Damaged("its hash does not match" if rest else "it is cut short")
     try:
-        value: dict[str, Any] = json.loads(line)
-        spec = value["spec"]
-        if value["key"] != key or hashlib.sha256(canonical(spec).encode()).hexdigest() != key:
+        value: dict[str, Any] = json.loads(line.decode())
+        if value["key"] != key or (_spec_key(line) != key and _sha256(canonical(value["spec"]).encode()) != key):
             raise Damaged("its key is not that of its spec")
         return Record.from_json(value)
     except (ValueError, KeyError, TypeError) as error:
         raise error if isinstance(error, Damaged) else Damaged(f"it cannot be read: {error}") from error
+
+
+def _spec_key(line: bytes) -> str:
+    """The spec's key from its text in a canonical line, where it is easily found (else another hash)."""
+    return _sha256(line[line.rfind(b',"spec":') + 8 : line.rfind(b',"status":')])
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def file_sha256(path: Path) -> str:

@@ -19,6 +19,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -39,12 +40,13 @@ def run(
     substrates: Mapping[str, Path] | None = None,
     on_log: OnLog | None = None,
     on_ready: Callable[[], None] | None = None,
+    environment: Mapping[str, Any] | None = None,
 ) -> Record:
     """Run a trial to its record; never raises for what the trial does.
 
     ``substrates`` are the checkpoints of ``spec.substrates`` by name. ``on_ready`` is called when the imports are
-    done and the trial itself begins. A checkpoint that the trial made lies at ``workdir / CHECKPOINT``, and
-    ``record.checkpoint`` is its hash.
+    done and the trial itself begins. ``environment`` is ``provenance.environment()`` where the caller knows it. A
+    checkpoint that the trial made lies at ``workdir / CHECKPOINT``, and ``record.checkpoint`` is its hash.
     """
     started, cpu_started = time.perf_counter(), _cpu_seconds()
     status: Status = "failed"
@@ -84,7 +86,7 @@ def run(
         seconds=round(time.perf_counter() - started, 4),
         cpu_seconds=round(_cpu_seconds() - cpu_started, 4),
         finished=now(),
-        provenance=_provenance(trial, substrates or {}),
+        provenance=_provenance(trial, substrates or {}, environment),
         checkpoint=_keep(outcome.checkpoint, workdir) if status == "ok" else None,
     )
 
@@ -303,7 +305,9 @@ def _keep(checkpoint: Path | None, workdir: Path | None) -> str | None:
     return file_sha256(kept)
 
 
-def _provenance(trial: Trial, substrates: Mapping[str, Path] | None = None) -> dict[str, Any]:
+def _provenance(
+    trial: Trial, substrates: Mapping[str, Path] | None = None, environment: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Everything that ``rerun`` needs beside the spec, and where the record comes from."""
     about: dict[str, Any] = {
         "slug": trial.slug,
@@ -325,7 +329,7 @@ def _provenance(trial: Trial, substrates: Mapping[str, Path] | None = None) -> d
         "trial": about,
         # checkpoints are files named by their hash
         **({"substrates": {name: path.name for name, path in substrates.items()}} if substrates else {}),
-        **provenance.environment(trial.spec.device),
+        **provenance.environment(trial.spec.device, environment),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -177,7 +178,7 @@ def _lend(store: Store, scratch: Store, key: str) -> None:
     if record is None or record.checkpoint is None:
         raise UserError(f"the substrate {key[:12]} has no checkpoint in {store.root}; run the arm that trains it")
     copy = scratch.workdir(key) / "lent"
-    copy.write_bytes(store.checkpoint(record.checkpoint).read_bytes())
+    shutil.copyfile(store.checkpoint(record.checkpoint), copy)
     scratch.keep_checkpoint(copy, record.checkpoint)
     scratch.put(record)
 
@@ -257,9 +258,7 @@ def _carry(
         with store.lock(member.key):
             if store.get(member.key) == record:
                 store.put(record.with_(provenance=_carried(record, member.code)))
-    return Refreshed(
-        trial.arm, trial.key, keys, (), f"the canary is bit-equal: {len(keys)} records carried forward"
-    )
+    return Refreshed(trial.arm, trial.key, keys, (), f"canary bit-equal: {len(keys)} records carried forward")
 
 
 def _carried(record: Record, code: str) -> dict[str, Any]:

@@ -125,7 +125,7 @@ def record(arm: str, seed: int, scale: str, rng: random.Random, *, steps: int = 
 
 
 def effect(a: list[float], b: list[float], p: float) -> Estimate:
-    e = assemble.estimate({i: x - y for i, (x, y) in enumerate(zip(a, b, strict=True))})
+    e = assemble.mean_over({i: x - y for i, (x, y) in enumerate(zip(a, b, strict=True))})
     return replace(e, p=p, p_adjusted=min(1.0, 2 * p), p_opposite=1 - p)
 
 
@@ -391,7 +391,7 @@ def test_hostile_strings_are_shown_not_run(tmp_path: Path) -> None:
     columns = {len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines() if line.startswith("|")}
     assert columns == {6}
     assert "<script>alert(1)</script>" in terminal.text(report, width=200)
-    arms = {HOSTILE: {"AP": assemble.estimate({0: 1.0, 1: 2.0})}}
+    arms = {HOSTILE: {"AP": assemble.mean_over({0: 1.0, 1: 2.0})}}
     drawn = figures.family("family", ["AP"], arms, HOSTILE)
     assert all(tag != "script" for tag, _ in Page(drawn.svg).tags)
 
@@ -408,8 +408,8 @@ def test_svg_is_equal_each_time_and_a_site_too(site: Path, tmp_path: Path) -> No
 
 
 def test_figures_say_their_numbers_in_words() -> None:
-    e = assemble.estimate({0: 1.0, 1: 2.0, 2: 3.0})
-    alone = assemble.estimate({0: 5.0})
+    e = assemble.mean_over({0: 1.0, 1: 2.0, 2: 3.0})
+    alone = assemble.mean_over({0: 5.0})
     made = [
         figures.forest("f", [figures.Effect("a > b", e, None, 1.5, "AP"), figures.Effect("c > d", alone)]),
         figures.curves("c", [figures.Curve("a", [1, 2], [[0.1, 0.2], [0.1, 0.4]], reference=True)], "AP"),
@@ -438,8 +438,8 @@ def test_a_diverged_run_counts_at_the_worst_value() -> None:
     assert arm.metrics["AP"].mean == pytest.approx(sum(without) / 10)
 
 
-def test_estimate_is_students_t() -> None:
-    e = assemble.estimate({0: 1.0, 1: 2.0, 2: 4.0})
+def test_means_have_students_t_intervals() -> None:
+    e = assemble.mean_over({0: 1.0, 1: 2.0, 2: 4.0})
     half = 4.302652729696142 * 1.5275252316519468 / 3**0.5
     assert (e.mean, e.low, e.high) == pytest.approx((7 / 3, 7 / 3 - half, 7 / 3 + half))
     assert e.low < e.low90 < e.mean < e.high90 < e.high

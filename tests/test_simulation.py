@@ -6,6 +6,7 @@ interval at level 0.999 must reach it, so that a sound rule fails one run in a t
 
 import math
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from replicate.calibrate import METRIC, Bench
 from replicate.judgement import Word
 from replicate.stats import ALPHA, clopper_pearson, smallest_effect, stage_alphas, t_quantile
+from replicate.verdict import claim_digest
 
 STUDIES = 2000
 BETTER = {Word.SUPPORTED, Word.NOT_SPECIFIC, Word.SPECIFICITY_OPEN}
@@ -118,8 +120,7 @@ def test_planted_effect_is_found_at_the_promised_power(n):
     assert at_most(found, 0.80)
 
 
-@pytest.mark.parametrize("n", [5, 10])
-@pytest.mark.parametrize("world", ["normal", "heavy"])
+@pytest.mark.parametrize(("world", "n"), [("normal", 5), ("heavy", 10)])
 def test_placebo_rules(world, n):
     rng = np.random.default_rng(200 + n)
     bench = Bench(n, placebo=True)
@@ -204,10 +205,6 @@ def sized(n, kind, **claim):
 
 def restated(bench, value):
     """The same bench for a paper that printed another number, and a study written for it."""
-    from dataclasses import replace
-
-    from replicate.verdict import claim_digest
-
     claim = bench.manifest.claims[0].model_copy(update={"value": float(value)})
     bench.manifest = bench.manifest.model_copy(update={"claims": (claim,)})
     bench.study = replace(bench.study, claims={"claim": claim_digest(claim)})
@@ -223,23 +220,21 @@ def test_single_run_claims_that_are_true_are_not_accused(kind, n, correlation):
     bench = sized(n, kind)
     shared = math.sqrt(correlation)
     own = math.sqrt(1 - correlation)
-    alarms = covered = 0
+    alarms = 0
     for _ in range(STUDIES):
         common = shared * rng.normal(size=n)
         method, base = (list(common + own * rng.normal(size=n)) for _ in range(2))
         printed = rng.normal() if kind == "absolute" else rng.normal() - rng.normal()
         verdict = restated(bench, printed).judge(method=method, base=base).verdicts[0]
         alarms += verdict.word in {Word.NOT_REPRODUCED, Word.EXCEEDED, Word.DIFFERS}
-        truth = -printed
-        covered += verdict.against.low <= truth <= verdict.against.high
-    # ours - theirs has mean -printed given the print, but the interval is for a difference of zero over both
     assert at_most(alarms, ALPHA)
-    assert covered > 0.95 * STUDIES
+    if kind == "absolute":  # an exact t interval; that of a gain is an approximation on the safe side
+        assert at_least(alarms, ALPHA)
 
 
 @pytest.mark.parametrize(("n", "naive_rate"), [(5, 0.13), (20, 0.54)])
 def test_why_no_one_sample_t_against_a_single_run(n, naive_rate):
-    """The rule that is not used: at a nominal 1 % (two-sided) it accuses 13 % and 54 % of true single-run claims."""
+    """The rule that is not used: at a nominal 1 % (two-sided) it accuses 13 % and 54 % of true claims."""
     rng = np.random.default_rng(500 + n)
     values, printed = rng.normal(size=(20000, n)), rng.normal(size=20000)
     se = values.std(1, ddof=1) / math.sqrt(n)

@@ -235,7 +235,7 @@ def test_item_bootstrap_sees_items_and_clusters():
     base = rng.normal(size=200)
     patient = np.repeat(np.arange(20), 10)
     lift = 0.5 + rng.normal(size=20)[patient]
-    better, worse = {s: base + lift for s in range(3)}, {s: base for s in range(3)}
+    better, worse = dict.fromkeys(range(3), base + lift), dict.fromkeys(range(3), base)
     low, high = stats.item_bootstrap(better, worse)
     assert low < np.mean(lift) < high
     assert high - low == pytest.approx(2 * 1.96 * np.std(lift) / math.sqrt(200), rel=0.15)

@@ -1,112 +1,35 @@
 """Exact checks of SEPC: costs, equivalences and traps. No training; seconds on a CPU.
 
-Counts run on the meta device. A multiply-accumulate (MAC) is half of what PyTorch's FLOP counter gives; biases,
-ReLU, normalisation, resizing and interpolation are left out unless a check says otherwise.
+What a MAC is stands in tools.py: multiplications of convolutions only, unless a check says otherwise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
-
 import torch
 import torch.nn.functional as F
-from replicate.papers.sepc.equivariance import gaussian_pyramid, photograph, shift_error, untrained_cnn
-from replicate.papers.sepc.model import LevelConv, PConv, PyramidNorm, SEPCHead, resize
-from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch import nn
 
 from replicate.tasks import Checked, check, close
 
-PAPER_SIZES = ((160, 160), (80, 80), (40, 40), (20, 20), (10, 10))
-"""P3..P7 of a 1280x1280 image: the pyramid of the paper's appendix 1."""
-COCO_SIZES = ((100, 168), (50, 84), (25, 42), (13, 21), (7, 11))
-"""P3..P7 of an 800x1344 image, the usual padded COCO size."""
-PLAIN_CONV_PARAMETERS = 256 * 256 * 9 + 256
-
-HEADS: dict[str, dict[str, Any]] = {
-    "pconv": {"norm": "none", "equalize": "none"},
-    "ibn_pconv": {"equalize": "none"},
-    "lite": {"equalize": "lite"},
-    "full": {},
-    "pconv_self": {"norm": "none", "equalize": "none", "neighbours": "self"},
-    "full_bottom": {"start_level": 0, "end_level": 1},
-    "full_frozen": {"offsets": "frozen"},
-}
-
-
-def parameters(module: nn.Module) -> int:
-    """Number of parameters, trainable or not."""
-    return sum(p.numel() for p in module.parameters())
-
-
-def on_meta(build: Callable[[], nn.Module]) -> nn.Module:
-    """Build a module without memory for its parameters."""
-    with torch.device("meta"):
-        return build()
-
-
-def head_on_meta(name: str, channels: int = 256, levels: int = 5) -> nn.Module:
-    """A head of ``HEADS`` on the meta device."""
-    return on_meta(lambda: SEPCHead(channels, levels, **HEADS[name]))
-
-
-def macs(module: nn.Module, sizes: Sequence[tuple[int, int]], channels: int = 256) -> int:
-    """MACs of the convolutions of one forward pass over a pyramid of one image.
-
-    The product of a deformable convolution counts as the convolution that it is, its interpolation not.
-    """
-    x = [torch.empty(1, channels, h, w, device="meta") for h, w in sizes]
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        module(x)
-    return int(counter.get_total_flops()) // 2
-
-
-def plain_macs(sizes: Sequence[tuple[int, int]], channels: int = 256) -> int:
-    """MACs of one ordinary 3x3 convolution over the same pyramid."""
-    return sum(h * w for h, w in sizes) * 9 * channels * channels
-
-
-def pconv_ratio(sizes: Sequence[tuple[int, int]]) -> float:
-    """Cost of one PConv in ordinary convolutions over the same pyramid."""
-    return macs(on_meta(lambda: PConv(256)), sizes) / plain_macs(sizes)
-
-
-def halving(levels: int, top: int = 4) -> list[tuple[int, int]]:
-    """A pyramid that halves exactly."""
-    return [(top << level, top << level) for level in reversed(range(levels))]
-
-
-def pyramid(
-    sizes: Sequence[int | tuple[int, int]], channels: int = 8, batch: int = 2, seed: int = 0
-) -> list[Tensor]:
-    """A pyramid of independent normal numbers."""
-    generator = torch.Generator().manual_seed(seed)
-    pairs = [s if isinstance(s, tuple) else (s, s) for s in sizes]
-    return [torch.randn(batch, channels, h, w, generator=generator) for h, w in pairs]
-
-
-def randomise(module: nn.Module, seed: int = 0, offsets: float = 0.0) -> nn.Module:
-    """Fill every parameter with random numbers of useful size; offset convolutions get ``offsets`` times that."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, parameter in module.named_parameters():
-            scale = parameter[0].numel() ** -0.5 if parameter.dim() == 4 else 0.5
-            parameter.normal_(0, scale, generator=generator)
-            if "offset" in name.split("."):
-                parameter.mul_(offsets)
-            elif "norm" in name and name.endswith("weight"):
-                parameter.abs_().add_(0.5)
-    return module
-
-
-def gap(a: Sequence[Any], b: Sequence[Any]) -> float:
-    """Largest difference between two lists of tensors, or of tuples of tensors."""
-    return max(
-        gap(x, y) if isinstance(x, tuple | list) else float((x - y).detach().abs().max())
-        for x, y in zip(a, b, strict=True)
-    )
-
+from .equivariance import gaussian_pyramid, photograph, shift_error, untrained_cnn
+from .model import LevelConv, PConv, PyramidNorm, SEPCHead, resize
+from .tools import (
+    COCO_SIZES,
+    HEADS,
+    PAPER_SIZES,
+    PLAIN_CONV_PARAMETERS,
+    gap,
+    halving,
+    head_macs,
+    head_on_meta,
+    macs,
+    on_meta,
+    parameters,
+    pconv_ratio,
+    plain_macs,
+    pyramid,
+    randomise,
+)
 
 # ---------------------------------------------------------------------------------------------- costs
 
@@ -120,7 +43,7 @@ def pconv_flops_ratio() -> Checked:
 @check(says="The combined head costs 0.99925 of the original head of 8 convolutions")
 def head_flops_ratio() -> Checked:
     """Exact 0.999267; the paper's 0.99925 follows from its rounded 1.4985."""
-    ratio = macs(head_on_meta("pconv"), PAPER_SIZES) / (8 * plain_macs(PAPER_SIZES))
+    ratio = head_macs("pconv", PAPER_SIZES) / (8 * plain_macs(PAPER_SIZES))
     from_rounded = (4 * round(pconv_ratio(PAPER_SIZES), 4) + 2) / 8
     ok = abs(ratio - 0.99925) <= 5e-5 and abs(from_rounded - 0.99925) < 1e-9
     return Checked(ok, ratio, 0.99925, f"exact {ratio:.6f}; from the rounded ratio of one PConv {from_rounded:.5f}")
@@ -129,7 +52,7 @@ def head_flops_ratio() -> Checked:
 @check(says="A deformable convolution of SEPC-lite adds 0.025 of an ordinary one over the pyramid")
 def lite_deform_flops() -> Checked:
     """Offset convolution (counted) plus 8 operations per sample and channel (the paper's convention)."""
-    added = macs(head_on_meta("lite"), PAPER_SIZES) - macs(head_on_meta("ibn_pconv"), PAPER_SIZES)
+    added = head_macs("lite", PAPER_SIZES) - head_macs("ibn_pconv", PAPER_SIZES)
     moved = sum(h * w for h, w in PAPER_SIZES[1:])
     interpolation = 8 * 9 * 256 * moved
     return close((added / 2 + interpolation) / plain_macs(PAPER_SIZES), 0.025, 5e-4)
@@ -139,7 +62,7 @@ def lite_deform_flops() -> Checked:
 def cost_per_level() -> Checked:
     """The numbers behind 1.4985, from the cost of pyramids that grow by one level at the bottom."""
     costs: list[float] = []
-    totals = [macs(on_meta(lambda: PConv(256)), PAPER_SIZES[i:]) for i in range(5)] + [0]
+    totals = [macs(PConv, PAPER_SIZES[i:]) for i in range(5)] + [0]
     own = [plain_macs([size]) for size in PAPER_SIZES]
     for level in range(5):
         # Level l of the shorter pyramid is a bottom level; in the longer one it also reads the finer level.
@@ -154,7 +77,7 @@ def cost_per_level() -> Checked:
 @check(says="Other pyramids: 1.5 and 1.0 on 800x1344; 127/85 with 4 levels and 31/21 with 3 that halve exactly")
 def ratios_on_other_pyramids() -> Checked:
     """The ratio depends on the number of levels and on rounding."""
-    head = macs(head_on_meta("pconv"), COCO_SIZES) / (8 * plain_macs(COCO_SIZES))
+    head = head_macs("pconv", COCO_SIZES) / (8 * plain_macs(COCO_SIZES))
     got = (
         pconv_ratio(COCO_SIZES),
         head,
@@ -172,8 +95,7 @@ def depth_costs() -> Checked:
     """A sweep over the depth is not at equal cost; a report shows MACs beside AP."""
     unit = plain_macs(COCO_SIZES)
     got = [
-        macs(on_meta(lambda n=n: SEPCHead(256, 5, depth=n, norm="none", equalize="none")), COCO_SIZES) / unit
-        for n in (2, 3, 4, 5, 6)
+        macs(lambda c, n=n: SEPCHead(c, 5, depth=n, **HEADS["pconv"]), COCO_SIZES) / unit for n in (2, 3, 4, 5, 6)
     ]
     ok = max(abs(a - (1.5 * n + 2)) for a, n in zip(got, (2, 3, 4, 5, 6), strict=True)) < 1e-6
     return Checked(ok, detail=f"n = 2..6: {', '.join(f'{g:.4g}' for g in got)} convolutions")
@@ -183,7 +105,7 @@ def depth_costs() -> Checked:
 def gmacs_on_coco() -> Checked:
     """The combined head costs the same 105.70 GMAC."""
     positions = sum(h * w for h, w in COCO_SIZES)
-    one, head = plain_macs(COCO_SIZES) / 1e9, macs(head_on_meta("pconv"), COCO_SIZES) / 1e9
+    one, head = plain_macs(COCO_SIZES) / 1e9, head_macs("pconv", COCO_SIZES) / 1e9
     ok = positions == 22_400 and round(one, 2) == 13.21 and round(8 * one, 2) == 105.70 and round(head, 2) == 105.70
     return Checked(ok, detail=f"{positions} positions, {one:.2f}, {8 * one:.2f} and {head:.2f} GMAC")
 
@@ -465,10 +387,7 @@ def pconv_placebo_is_matched() -> Checked:
     """On exact, odd and tiny pyramids; gradients of one level's output reach that level's input only."""
     same_parameters = parameters(head_on_meta("pconv")) == parameters(head_on_meta("pconv_self"))
     pyramids = (PAPER_SIZES, COCO_SIZES, ((12, 12), (6, 6), (3, 3), (2, 2)), ((5, 3), (3, 2), (2, 1), (1, 1)))
-    same_macs = all(
-        macs(head_on_meta("pconv", levels=len(s)), s) == macs(head_on_meta("pconv_self", levels=len(s)), s)
-        for s in pyramids
-    )
+    same_macs = all(head_macs("pconv", s) == head_macs("pconv_self", s) for s in pyramids)
     crossing = {}
     for kind in ("both", "self"):
         pconv = PConv(4, neighbours=kind)  # type: ignore[arg-type]
@@ -484,7 +403,7 @@ def deform_placebos_are_matched() -> Checked:
     """The frozen offset convolutions do not train and do move the samples."""
     full, bottom, frozen = (head_on_meta(n) for n in ("full", "full_bottom", "full_frozen"))
     same = parameters(full) == parameters(bottom) == parameters(frozen)
-    cost = [macs(h, PAPER_SIZES) for h in (full, bottom, frozen)]
+    cost = [head_macs(n, PAPER_SIZES) for n in ("full", "full_bottom", "full_frozen")]
     head = SEPCHead(8, 3, offsets="frozen")
     plain = SEPCHead(8, 3, equalize="none")
     plain.load_state_dict({k: v for k, v in head.state_dict().items() if ".offset." not in k})

@@ -15,8 +15,9 @@ from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
-from replicate.papers.sepc.model import PConv
 from torch import Tensor, nn
+
+from .model import PConv
 
 PyramidFunction = Callable[[Tensor], Sequence[Tensor]]
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from replicate.papers.sepc.model import SEPCHead
 from torch import nn
 
 from replicate.tasks import arm
+
+from .model import SEPCHead
 
 
 @arm(version=1)

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
+
 from replicate.papers.sepc import experiment
-from replicate.papers.sepc.checks import HEADS, gap, pyramid, randomise
 from replicate.papers.sepc.equivariance import gaussian_pyramid, photograph, shift_error
 from replicate.papers.sepc.model import PConv, PyramidNorm, SEPCHead, offset_rms
-from torch import Tensor
+from replicate.papers.sepc.tools import HEADS, gap, pyramid, randomise
 
 VARIANTS = ("pconv", "ibn_pconv", "lite", "full")
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from replicate.records import Record, Spec
+from replicate.records import Record, Spec, shallow
 from replicate.tasks.base import Gate, Profile
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Trial:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready dict."""
-        return asdict(self)
+        return {**shallow(self), "spec": shallow(self.spec), "profile": asdict(self.profile)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Trial:

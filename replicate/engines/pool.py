@@ -18,6 +18,7 @@ from typing import Any
 
 from replicate.engines.base import Trial
 from replicate.errors import UserError
+from replicate.provenance import environment
 from replicate.records import canonical
 from replicate.store import Lock
 
@@ -73,7 +74,12 @@ class Worker:
         self.started = time.monotonic()
         self.deadline = self.started + limit_s + IMPORT_GRACE_S
         self._output.truncate(0)
-        message = {"trial": trial.to_json(), "workdir": str(workdir), "substrates": dict(substrates)}
+        message = {
+            "trial": trial.to_json(),
+            "workdir": str(workdir),
+            "substrates": dict(substrates),
+            "environment": environment(),
+        }
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.connection.send_bytes(canonical(message).encode())
 

@@ -1,8 +1,8 @@
 """A worker process: takes trial after trial from its driver until the driver closes the pipe or dies.
 
 Started as ``python -m replicate.engines.worker FD PARENT_PID``; messages are JSON on the socket ``FD``.
-Driver to worker: ``{"trial", "workdir", "substrates"}``. Worker to driver: ``{"ready"}`` once per trial when its
-imports are done, ``{"step", "metrics"}`` while it runs, ``{"record"}`` at its end.
+Driver to worker: ``{"trial", "workdir", "substrates", "environment"}``. Worker to driver: ``{"ready"}`` once per
+trial when its imports are done, ``{"step", "metrics"}`` while it runs, ``{"record"}`` at its end.
 """
 
 from __future__ import annotations
@@ -79,6 +79,7 @@ def _work(connection: Connection[Any, Any], job: Mapping[str, Any]) -> None:
         substrates={name: Path(path) for name, path in job["substrates"].items()},
         on_log=on_log,
         on_ready=lambda: send({"ready": True}),
+        environment=job["environment"],
     )
     sys.stdout.flush()
     sys.stderr.flush()

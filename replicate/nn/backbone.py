@@ -38,7 +38,7 @@ class TinyBackbone(nn.Module):
 
     Args:
         widths: channels of the stages; stage ``i`` has stride ``stem_stride * 2**i``.
-        blocks: residual blocks of each stage.
+        blocks: residual blocks of each stage; 0 for the first stage leaves the stem's map as it is.
         out_stages: indices of the stages whose maps are returned, finest first.
         stem_stride: stride of the stem, 2 or 4.
     """
@@ -47,11 +47,14 @@ class TinyBackbone(nn.Module):
         self, widths: Sequence[int], blocks: Sequence[int], out_stages: Sequence[int], stem_stride: int = 4
     ) -> None:
         super().__init__()
-        self.stem = _norm_conv(3, widths[0], stem_stride + 1, stem_stride)
+        # two cheap stride-2 convs cost less than one block at stride 2, and see 7 x 7 pixels
+        halves = [_norm_conv(3, widths[0] // 2, 3, 2), nn.ReLU(inplace=True)] if stem_stride == 4 else []
+        self.stem = nn.Sequential(*halves, _norm_conv(widths[0] // 2 if halves else 3, widths[0], 3, 2))
         stages, inputs = [], widths[0]
         for i, (width, depth) in enumerate(zip(widths, blocks, strict=True)):
-            layers = [ResidualBlock(inputs, width, stride=1 if i == 0 else 2)] if depth or i else []
-            layers += [ResidualBlock(width, width) for _ in range(depth - 1)]
+            strides = [1 if i == 0 else 2] + [1] * (depth - 1)
+            sources = [inputs] + [width] * (depth - 1)
+            layers = [ResidualBlock(c, width, s) for c, s in zip(sources[:depth], strides[:depth], strict=True)]
             stages.append(nn.Sequential(*layers))
             inputs = width
         self.stages = nn.ModuleList(stages)

@@ -1,4 +1,4 @@
-"""Feature pyramid network with any number of levels (Lin et al., arXiv 1612.03144; extra levels as in RetinaNet)."""
+"""Feature pyramid network with any number of levels (arXiv 1612.03144; extra levels as in RetinaNet)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from torch import Tensor, nn
 class FPN(nn.Module):
     """Laterals, top-down additions and one 3x3 conv a level; further levels by 3x3 stride-2 convs.
 
-    Takes backbone maps ``(B, C_i, H_i, W_i)``, finest first, and returns ``levels`` maps ``(B, channels, H_l, W_l)``,
-    finest first. The first extra level reads the coarsest backbone map, the others the level below, without ReLU
-    between them; ``H`` goes to ``ceil(H / 2)`` from level to level. No norm.
+    Takes backbone maps ``(B, C_i, H_i, W_i)``, finest first, and returns ``levels`` maps
+    ``(B, channels, H_l, W_l)``, finest first. The first extra level reads the coarsest
+    backbone map, the others the level below,
+    without ReLU between them; ``H`` goes to ``ceil(H / 2)`` from level to level. No norm.
     """
 
     def __init__(self, in_channels: Sequence[int], channels: int, levels: int) -> None:

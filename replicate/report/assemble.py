@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from replicate.judgement import Estimate, Judgement, Verdict, Word
@@ -71,28 +71,11 @@ def build(
     )
 
 
-def estimate(per_seed: Mapping[int, float]) -> Estimate:
-    """Mean over seeds with 90 % and 95 % Student-t intervals; one seed has infinite ones."""
-    values = list(per_seed.values())
-    n, mean = len(values), statistics.fmean(values)
-    if n < 2:
-        return Estimate(n, mean, math.nan, -math.inf, math.inf, -math.inf, math.inf, per_seed=dict(per_seed))
-    sd = statistics.stdev(values) if all(map(math.isfinite, values)) else math.nan
-    half95, half90 = (_t_quantile(q, n - 1) * sd / math.sqrt(n) for q in (0.975, 0.95))
-    return Estimate(
-        n, mean, sd, mean - half95, mean + half95, mean - half90, mean + half90, per_seed=dict(per_seed)
-    )
+def mean_over(per_seed: Mapping[int, float]) -> Estimate:
+    """Mean with its Student-t intervals; no p-values, since "greater than zero" is no question here."""
+    from replicate.stats import estimate  # scipy: the terminal table imports this module at start-up
 
-
-_T: dict[tuple[float, int], float] = {}
-
-
-def _t_quantile(q: float, df: int) -> float:
-    if (q, df) not in _T:
-        from scipy import stats
-
-        _T[q, df] = float(stats.t.ppf(q, df))
-    return _T[q, df]
+    return replace(estimate(per_seed), p=None, p_opposite=None)
 
 
 def _summarise(
@@ -115,8 +98,8 @@ def _summarise(
         done=len(done),
         diverged=sum(r.status == "diverged" for r in done.values()),
         failed=sum(not r.done for r in found.values()),
-        metrics={m: estimate(v) for m in names if (v := _scores(done, m, metrics.get(m)))},
-        cost={c: estimate(v) for c in costs if (v := {s: r.cost[c] for s, r in done.items() if c in r.cost})},
+        metrics={m: mean_over(v) for m in names if (v := _scores(done, m, metrics.get(m)))},
+        cost={c: mean_over(v) for c in costs if (v := {s: r.cost[c] for s, r in done.items() if c in r.cost})},
         seconds=statistics.fmean(r.seconds for r in done.values()) if done else 0.0,
         keys=tuple(r.key for r in done.values()),
     )

@@ -279,7 +279,7 @@ def _forest_panel(axes: Axes, group: Sequence[Effect], unit: str, *, labels_insi
 
 
 def _band(axes: Axes, arm: Curve, colour: str, line: str) -> None:
-    from replicate.report.assemble import estimate
+    from replicate.stats import estimate
 
     steps = min((len(s) for s in arm.seeds), default=0)
     steps = min(steps, len(arm.x))

@@ -9,6 +9,7 @@ from replicate.judgement import Estimate
 from replicate.manifest import Ablation
 from replicate.report import cells, figures
 from replicate.report.model import PaperReport
+from replicate.report.numbers import plural
 from replicate.report.svg import NARROW, WIDE, Figure
 
 _MOST_CURVES = 3
@@ -85,7 +86,8 @@ def _forest(report: PaperReport) -> list[Plot]:
 
 def _curves(report: PaperReport) -> list[Plot]:
     per_arm = {
-        arm.name: [report.records[k].curves for k in arm.keys if report.records[k].curves] for arm in report.arms
+        arm.name: [r.curves for k in arm.keys if (r := report.records[k]).curves and r.status == "ok"]
+        for arm in report.arms
     }
     names = dict.fromkeys(n for curves in per_arm.values() for c in curves for n in list(c)[1:])
     wanted = sorted(names, key=lambda n: n != primary_metric(report))[:_MOST_CURVES]
@@ -101,6 +103,9 @@ def _curves(report: PaperReport) -> list[Plot]:
         caption = (
             f"Mean over seeds with its 95 % band; dashed grey: {baseline}." if baseline else "Mean over seeds."
         )
+        diverged = sum(a.diverged for a in report.arms)
+        if diverged:
+            caption += f" {plural(diverged, 'diverged run')} left out here, but counted in every number."
         draw = _curve_drawer(arms, label(report, name), axis)
         found.append(_both("curves", f"curves-{index + 1}", caption, draw))
     return found

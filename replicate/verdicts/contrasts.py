@@ -93,7 +93,7 @@ def _not_judged(sheet: Sheet, m: Measured) -> tuple[Word | None, str]:
     problems = dict.fromkeys(c.problem for c in columns if c.problem is not None)
     if problems:
         return Word.PENDING, "; ".join(problems)
-    mixed = _different_substrates(sheet, m)
+    mixed = _different_substrates(m)
     return (Word.PENDING, mixed) if mixed else (None, "")
 
 
@@ -114,14 +114,13 @@ def _outside_scale(sheet: Sheet, contrast: Contrast) -> str:
     return f"{' and '.join(absent)} not run at {scale}" if absent else ""
 
 
-def _different_substrates(sheet: Sheet, m: Measured) -> str:
+def _different_substrates(m: Measured) -> str:
     """Arms that start from trained substrates must start from the same ones, seed by seed."""
-    for seed in sheet.study.seeds[: sheet.study.planned_n]:
-        used: dict[str, str] = {}
-        for arm in m.columns:
-            record = sheet.record(arm, seed)
-            for name, key in record.spec.substrates.items() if record else ():
-                if used.setdefault(name, key) != key:
+    used: dict[tuple[int, str], str] = {}
+    for column in m.columns.values():
+        for seed, substrates in column.substrates.items():
+            for name, key in substrates.items():
+                if used.setdefault((seed, name), key) != key:
                     return f"not comparable: the arms start from different {name!r} at seed {seed}"
     return ""
 

@@ -31,6 +31,8 @@ class Column:
     diverged: int = 0
     problem: str | None = None
     keys: tuple[str, ...] = ()
+    substrates: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
+    """seed -> name -> key of the trained substrate that the run started from; empty when it started from none."""
 
 
 @dataclass
@@ -86,6 +88,7 @@ class Sheet:
         values: dict[int, float] = {}
         keys: list[str] = []
         lacking: list[str] = []
+        substrates: dict[int, Mapping[str, str]] = {}
         diverged = 0
         for seed in study.seeds[: study.planned_n]:
             key = planned.get(str(seed))
@@ -98,6 +101,8 @@ class Sheet:
                 lacking.append(f"seed {seed} {'timed out' if record.status == 'timeout' else record.status}")
                 continue
             self._same_profile(record)
+            if record.spec.substrates:
+                substrates[seed] = record.spec.substrates
             value = record.metrics.get(metric, record.cost.get(metric, math.nan))
             if record.status == "diverged" or (metric in record.metrics and not math.isfinite(value)):
                 diverged += 1
@@ -110,7 +115,7 @@ class Sheet:
         if len(values) < study.planned_n:
             shown = "; ".join(lacking[:3]) + ("; ..." if len(lacking) > 3 else "")
             problem = f"{arm}: {len(values)} of {study.planned_n} seeds" + (f" ({shown})" if shown else "")
-        return Column(arm, values, diverged, problem, tuple(keys))
+        return Column(arm, values, diverged, problem, tuple(keys), substrates)
 
     def _same_profile(self, record: Record) -> None:
         spec, study = record.spec, self.study

@@ -19,8 +19,8 @@ IGNORE = -1
 class Grid:
     """Geometry of one pyramid: ``P`` positions (FCOS) or anchors (RetinaNet), level by level, finest first.
 
-    ``points (P, 2)`` x, y of the cell centres in pixels; ``stride (P,)``; ``anchors (P, 4)`` x1, y1, x2, y2 or None;
-    ``sizes`` number of positions or anchors of each level.
+    ``points (P, 2)`` x, y of the cell centres in pixels; ``stride (P,)``; ``anchors (P, 4)`` x1, y1, x2, y2 or
+    None; ``sizes`` number of positions or anchors of each level.
     """
 
     points: Tensor

@@ -44,9 +44,7 @@ def decode(out: Predictions, sizes: Tensor, rules: Mapping[str, Any]) -> Detecti
     score = scores[image, where, label]
     boxes = decode_boxes(out.boxes[image, where], out.grid, where)
     limit = sizes.to(boxes)[image]
-    boxes = torch.stack(
-        [boxes[:, i].clamp(min=0).minimum(limit[:, 1 - i % 2]) for i in range(4)], 1
-    )
+    boxes = torch.stack([boxes[:, i].clamp(min=0).minimum(limit[:, 1 - i % 2]) for i in range(4)], 1)
     keep = batched_nms(boxes, score, image * out.logits.shape[-1] + label, rules["nms"])
     # keep is sorted by score; a stable sort by image leaves the best first within each image
     keep = keep[torch.argsort(image[keep], stable=True)]

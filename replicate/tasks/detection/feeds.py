@@ -9,19 +9,21 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from replicate.datasets.base import DetectionData
+from replicate.datasets.coco import CocoFolder, aspect_batches, hflip, resize_shorter
 from replicate.nn.init import generator
 
 
 @dataclass
 class Batch:
-    """``images (B, 3, H, W)`` float 0..255, padded with zeros; ``sizes (B, 2)`` height, width without padding;
-    ``boxes (B, M, 4)`` in pixels; ``labels (B, M)``, -1 is padding; ``zoom (B,)`` resized size by original size;
-    ``index (B,)`` number of the image in its dataset.
+    """Images with their objects.
+
+    ``images (B, 3, H, W)`` float 0..255, padded with zeros; ``sizes (B, 2)`` height, width without padding;
+    ``boxes (B, M, 4)`` in pixels; ``labels (B, M)``, -1 is padding; ``zoom (B, 2)`` new by old width and
+    height; ``index (B,)`` number of the image in its dataset.
     """
 
     images: Tensor
@@ -108,7 +110,7 @@ class MemoryFeed:
     @staticmethod
     def _pack(images: Tensor, boxes: Tensor, labels: Tensor, index: Tensor) -> Batch:
         sizes = torch.tensor(images.shape[2:], device=images.device).expand(len(images), 2)
-        return Batch(images, sizes, boxes, labels, torch.ones(len(images), device=images.device), index)
+        return Batch(images, sizes, boxes, labels, torch.ones(len(images), 2, device=images.device), index)
 
 
 def _stack(data: DetectionData) -> Tensor:
@@ -124,13 +126,13 @@ def flip_boxes(boxes: Tensor, flip: Tensor, width: int | Tensor) -> Tensor:
 
 
 class FolderFeed:
-    """Images of any size, read as they are needed, resized to fit ``long_side`` x ``short_side`` (COCO protocol).
+    """Images of any size, read as they are needed and resized to ``short_side`` x ``long_side`` (COCO protocol).
 
-    A batch holds images of one orientation; images without an object are left out of training.
+    A batch holds images of one orientation, padded with zeros to a multiple of 32 pixels.
     """
 
     def __init__(
-        self, train: DetectionData, evaluation: DetectionData, settings: Mapping[str, Any], seed: int, workers: int
+        self, train: CocoFolder, evaluation: CocoFolder, settings: Mapping[str, Any], seed: int, workers: int
     ) -> None:
         self._train = _TrainSteps(train, settings, seed)
         self._settings, self._data, self.workers = settings, evaluation, workers
@@ -150,43 +152,35 @@ class FolderFeed:
         yield from self._read(reader, range(len(reader)))
 
     def _read(self, dataset: Dataset[Batch], order: range) -> Iterator[Batch]:
-        loader = DataLoader(dataset, batch_size=None, sampler=order, num_workers=self.workers)  # type: ignore[arg-type]
-        yield from loader
+        yield from DataLoader(dataset, batch_size=None, sampler=list(order), num_workers=self.workers)
 
 
 class _TrainSteps(Dataset[Batch]):
     """Item ``step`` is the whole batch of that step."""
 
-    def __init__(self, data: DetectionData, settings: Mapping[str, Any], seed: int) -> None:
+    def __init__(self, data: CocoFolder, settings: Mapping[str, Any], seed: int) -> None:
         self.data, self.settings, self.seed = data, settings, seed
         self.batch = int(settings["batch"])
-        sizes = {entry["id"]: (entry["height"], entry["width"]) for entry in data.coco()["images"]}
-        used = [i for i in range(len(data)) if len(data.labels(i))]
-        wide = [i for i in used if sizes[data.image_ids[i]][1] >= sizes[data.image_ids[i]][0]]
-        tall = sorted(set(used) - set(wide))
-        self.groups = [group for group in (wide, tall) if group]
-        self.steps_per_epoch = sum(math.ceil(len(group) / self.batch) for group in self.groups)
+        self._shapes = [data.shape(i) for i in range(len(data))]
+        self._epoch, self._plan = 0, self._order(0)
+        self.steps_per_epoch = len(self._plan)
 
-    def _batches(self, epoch: int) -> list[list[int]]:
-        draws = generator(self.seed, "order", epoch)
-        batches = []
-        for group in self.groups:
-            order = torch.randperm(len(group), generator=draws).tolist()
-            order = (order * self.batch)[: self.batch * math.ceil(len(order) / self.batch)]
-            batches += [[group[k] for k in order[s : s + self.batch]] for s in range(0, len(order), self.batch)]
-        return [batches[k] for k in torch.randperm(len(batches), generator=draws).tolist()]
+    def _order(self, epoch: int) -> list[list[int]]:
+        batches: list[list[int]] = aspect_batches(self._shapes, self.batch, seed=self.seed, epoch=epoch)
+        return batches
 
     def __getitem__(self, step: int) -> Batch:
         epoch, place = divmod(step, self.steps_per_epoch)
-        if getattr(self, "_epoch", None) != epoch:
-            self._epoch, self._plan = epoch, self._batches(epoch)
-        draws = generator(self.seed, "augment", step)
-        flips = torch.rand(self.batch, generator=draws) < float(self.settings["flip"])
-        return _collate(self.data, self._plan[place], flips, self.settings)
+        if self._epoch != epoch:
+            self._epoch, self._plan = epoch, self._order(epoch)
+        draws = torch.rand(self.batch, generator=generator(self.seed, "augment", step))
+        return _collate(
+            self.data, self._plan[place], (draws < float(self.settings["flip"])).tolist(), self.settings
+        )
 
 
 class _EvalBatches(Dataset[Batch]):
-    def __init__(self, data: DetectionData, settings: Mapping[str, Any], most: int | None) -> None:
+    def __init__(self, data: CocoFolder, settings: Mapping[str, Any], most: int | None) -> None:
         self.data, self.settings = data, settings
         self.count, self.batch = min(len(data), most or len(data)), int(settings["eval_batch"])
 
@@ -195,34 +189,22 @@ class _EvalBatches(Dataset[Batch]):
 
     def __getitem__(self, k: int) -> Batch:
         index = list(range(k * self.batch, min((k + 1) * self.batch, self.count)))
-        return _collate(self.data, index, torch.zeros(len(index), dtype=torch.bool), self.settings)
+        return _collate(self.data, index, [False] * len(index), self.settings)
 
 
-def _collate(data: DetectionData, index: list[int], flips: Tensor, settings: Mapping[str, Any]) -> Batch:
-    images, zooms = [], []
-    for i, flip in zip(index, flips.tolist(), strict=True):
-        image, zoom = fit_image(data.image(i), int(settings["long_side"]), int(settings["short_side"]))
-        images.append(image.flip(2) if flip else image)
-        zooms.append(zoom)
-    sizes = torch.tensor([image.shape[1:] for image in images])
+def _collate(data: CocoFolder, index: list[int], flips: list[bool], settings: Mapping[str, Any]) -> Batch:
+    pairs, labels = [], [data.labels(i) for i in index]
+    for i, flip in zip(index, flips, strict=True):
+        pair = resize_shorter(data.image(i), data.boxes(i), int(settings["short_side"]), int(settings["long_side"]))
+        pairs.append(hflip(*pair) if flip else pair)
+    sizes = torch.tensor([image.shape[:2] for image, _ in pairs])
     height, width = ((int(side) + 31) // 32 * 32 for side in sizes.amax(0))
-    canvas = torch.zeros(len(images), 3, height, width)
-    most = max(1, max(len(data.labels(i)) for i in index))
-    boxes, labels = torch.zeros(len(index), most, 4), torch.full((len(index), most), -1)
-    for k, i in enumerate(index):
-        canvas[k, :, : sizes[k, 0], : sizes[k, 1]] = images[k]
-        found = torch.from_numpy(data.boxes(i)) * zooms[k]
-        boxes[k, : len(found)] = found
-        labels[k, : len(found)] = torch.from_numpy(data.labels(i))
-    boxes = flip_boxes(boxes, flips, sizes[:, 1, None])
-    return Batch(canvas, sizes, boxes, labels, torch.tensor(zooms), torch.tensor(index))
-
-
-def fit_image(image: Any, long_side: int, short_side: int) -> tuple[Tensor, float]:
-    """Resize an ``(H, W, 3)`` array to the largest size within the two sides, aspect kept: ``(3, h, w)`` and zoom."""
-    height, width = image.shape[:2]
-    zoom = min(long_side / max(height, width), short_side / min(height, width))
-    size = (max(1, int(height * zoom + 0.5)), max(1, int(width * zoom + 0.5)))
-    pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).float()[None]
-    resized = F.interpolate(pixels, size=size, mode="bilinear", align_corners=False, antialias=True)
-    return resized[0].clamp(0, 255), zoom
+    most = max(1, max(len(label) for label in labels))
+    images = torch.zeros(len(index), 3, height, width)
+    boxes, classes = torch.zeros(len(index), most, 4), torch.full((len(index), most), -1)
+    for k, ((image, found), label) in enumerate(zip(pairs, labels, strict=True)):
+        images[k, :, : sizes[k, 0], : sizes[k, 1]] = torch.from_numpy(image).permute(2, 0, 1)
+        boxes[k, : len(found)] = torch.from_numpy(found)
+        classes[k, : len(label)] = torch.from_numpy(label)
+    original = torch.tensor([data.shape(i) for i in index])
+    return Batch(images, sizes, boxes, classes, (sizes / original).flip(1), torch.tensor(index))

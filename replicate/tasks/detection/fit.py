@@ -56,8 +56,8 @@ def make_optimizer(model: nn.Module, settings: Mapping[str, Any]) -> torch.optim
     learned = [p for p in model.parameters() if p.requires_grad]
     options = {k: v for k, v in settings.items() if k != "name"}
     if settings["name"] == "sgd":
-        return torch.optim.SGD(learned, **options)
-    return torch.optim.AdamW(learned, **{**options, "betas": tuple(options.get("betas", (0.9, 0.999)))})
+        return torch.optim.SGD(learned, **options, fused=True)
+    return torch.optim.AdamW(learned, **{**options, "betas": tuple(options.get("betas", (0.9, 0.999)))}, fused=True)
 
 
 class Trainer:
@@ -71,7 +71,6 @@ class Trainer:
         *,
         device: str,
         workdir: Path | None,
-        checkpoint: dict[str, Any] | None = None,
     ) -> None:
         self.model, self.settings, self.steps, self.device = model, settings, steps, device
         self.optimizer = make_optimizer(model, settings["optimizer"])
@@ -88,7 +87,10 @@ class Trainer:
 
         Raises Diverged on a loss that is not finite or exploded.
         """
-        points = {round(self.steps * (k + 1) / self.settings["curve_points"]) for k in range(self.settings["curve_points"])}
+        points = {
+            round(self.steps * (k + 1) / self.settings["curve_points"])
+            for k in range(self.settings["curve_points"])
+        }
         every = int(self.settings["checkpoint_every"])
         self.model.train()
         last = self.fitted.steps[-1] if self.fitted.steps else 0

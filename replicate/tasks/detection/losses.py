@@ -69,15 +69,16 @@ def detection_loss(out: Predictions, targets: Targets, rules: Mapping[str, Any])
     focal = sigmoid_focal_loss(out.logits, onehot, alpha=rules["alpha"], gamma=rules["gamma"], reduction="none")
     image, where = torch.nonzero(counts & (targets.labels < num_classes), as_tuple=True)
     objects = max(len(image), 1)
-    total = (focal * counts[..., None]).sum() / objects
+    total: Tensor = (focal * counts[..., None]).sum() / objects
     raw, goal = out.boxes[image, where], targets.boxes[image, where]
     if out.grid.anchors is not None:
         deltas = encode_deltas(goal, out.grid.anchors[where])
-        return total + rules["box_weight"] * F.smooth_l1_loss(raw, deltas, beta=0.11, reduction="sum") / objects
+        smooth = F.smooth_l1_loss(raw, deltas, beta=0.11, reduction="sum") / objects
+        return total + float(rules["box_weight"]) * smooth
     boxes = decode_boxes(raw, out.grid, where)
     central = centerness(out.grid.points[where], goal)
     giou = generalized_box_iou_loss(boxes, goal)
-    total = total + rules["box_weight"] * (giou * central).sum() / central.sum().clamp(min=1e-6)
+    total = total + float(rules["box_weight"]) * (giou * central).sum() / central.sum().clamp(min=1e-6)
     if out.quality is None:
         return total
     quality = central if rules["quality"] == "centerness" else aligned_iou(boxes.detach(), goal)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,21 +35,26 @@ class Predictions:
 class Detector(nn.Module):
     """Backbone, FPN, the arm's head and 3x3 prediction convs shared by all levels."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, build_head: BuildHead, settings: Mapping[str, Any], num_classes: int) -> None:
         super().__init__()
         self.style: str = settings["style"]
         self.num_classes = num_classes
+        self.channels_last: bool = settings["channels_last"]
         self.backbone = make_backbone(settings["backbone"])
         channels, levels = int(settings["channels"]), int(settings["levels"])
         self.fpn = FPN(self.backbone.out_channels, channels, levels)
         self.strides = tuple(self.backbone.out_strides[0] * 2**i for i in range(levels))
         self.head = build_head(channels, levels)
         self.per_position = 9 if self.style == "retina" else 1
-        self.cls_pred = _prediction(channels, self.per_position * num_classes, bias=-math.log(99.0))
-        self.box_pred = _prediction(channels, self.per_position * 4)
+        std = 0.01 * float(settings["pred_gain"])
+        self.cls_pred = _prediction(channels, self.per_position * num_classes, std, bias=-math.log(99.0))
+        self.box_pred = _prediction(channels, self.per_position * 4, std)
         self.quality_pred: nn.Conv2d | None = None
         if self.style == "fcos":
-            self.quality_pred = _prediction(channels, 1)
+            self.quality_pred = _prediction(channels, 1, std)
             self.scales = nn.Parameter(torch.ones(levels))
         self.register_buffer("mean", torch.tensor([123.675, 116.28, 103.53]).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor([58.395, 57.12, 57.375]).view(1, 3, 1, 1), persistent=False)
@@ -58,6 +63,8 @@ class Detector(nn.Module):
     def forward(self, images: Tensor) -> Predictions:
         """Images ``(B, 3, H, W)`` in 0..255, RGB, to raw predictions."""
         images = (images - self.mean) / self.std
+        if self.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
         pairs = self.head(self.fpn(self.backbone(images)))
         logits, boxes, quality = [], [], []
         for level, (cls_feature, box_feature) in enumerate(pairs):
@@ -85,9 +92,9 @@ class Detector(nn.Module):
         return self._grids[key]
 
 
-def _prediction(channels: int, outputs: int, bias: float = 0.0) -> nn.Conv2d:
+def _prediction(channels: int, outputs: int, std: float, bias: float = 0.0) -> nn.Conv2d:
     conv = nn.Conv2d(channels, outputs, 3, padding=1)
-    nn.init.normal_(conv.weight, std=0.01)
+    nn.init.normal_(conv.weight, std=std)
     nn.init.constant_(conv.bias, bias)  # type: ignore[arg-type]
     return conv
 
@@ -113,8 +120,3 @@ def scale_head_(head: nn.Module, gain: float) -> None:
         for weight in head.parameters():
             if weight.ndim == 4 and weight.requires_grad:
                 weight.mul_(gain)
-
-
-def level_sizes(grid: Grid) -> Sequence[int]:
-    """Number of positions (or anchors) of each level."""
-    return grid.sizes

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+import sys
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -31,9 +33,10 @@ def run_trial(run: Run) -> Outcome:
     """
     settings = run.settings
     torch.manual_seed(stream_seed("global", run.seed))
-    train, evaluation = load_data(run)
-    feed, steps = _make_feed(run, train, evaluation)
+    train, evaluation, feed, steps = load_data(run)
     model = build_detector(run, train.num_classes).to(run.device)
+    if settings["channels_last"]:
+        model = model.to(memory_format=torch.channels_last)
     trainer = Trainer(model, settings, steps, device=run.device, workdir=run.workdir)
     truth = evaluation.coco()
     few = int(settings["curve_images"])
@@ -73,40 +76,33 @@ def build_detector(run: Run, num_classes: int) -> Detector:
 def _load_pretrained(model: Detector, path: Path | None) -> None:
     if path is None:
         raise DataError(
-            "detection: ImageNet weights of ResNet-50 are missing; give torchvision's file with --data resnet50=PATH"
+            "detection: no ImageNet weights of ResNet-50; give torchvision's file with --data resnet50=PATH"
         )
     assert isinstance(model.backbone, ResNet50)
     try:
         model.backbone.load_classifier(torch.load(path, map_location="cpu", weights_only=True))
-    except (OSError, RuntimeError, KeyError) as error:
+    except (OSError, RuntimeError, KeyError, pickle.UnpicklingError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"{path}: not the weights of a torchvision ResNet-50 ({reason})") from error
 
 
-def load_data(run: Run) -> tuple[DetectionData, DetectionData]:
-    """Training and evaluation data of the profile."""
+def load_data(run: Run) -> tuple[DetectionData, DetectionData, Feed, int]:
+    """Training and evaluation data of the profile, their feed, and the number of training steps."""
     settings = run.settings
     if run.profile.data == "coco":
-        from replicate.datasets.coco import CocoFolder
+        from replicate.datasets.coco import open_coco
 
-        root = run.data_paths.get("coco")
-        if root is None:
-            raise DataError("detection: the COCO 2017 folder is missing; give it with --data coco=PATH")
-        return CocoFolder(root, settings["train_split"]), CocoFolder(root, settings["eval_split"])
+        photos = open_coco(settings["train_split"], run.data_paths, train=True)
+        held_out = open_coco(settings["eval_split"], run.data_paths)
+        reader = FolderFeed(photos, held_out, settings, run.seed, workers=int(settings["workers"]))
+        steps = min(settings["epochs"] * reader.steps_per_epoch, settings["most_steps"] or sys.maxsize)
+        return photos, held_out, reader, steps
     from replicate.datasets.scenes import render
 
     world = settings["world"]
     train = render("train", settings["train_images"], seed=settings["train_data_seed"], **world)
     evaluation = render(settings["eval_split"], settings["eval_images"], seed=settings["eval_data_seed"], **world)
-    return train, evaluation
-
-
-def _make_feed(run: Run, train: DetectionData, evaluation: DetectionData) -> tuple[Feed, int]:
-    settings = run.settings
-    if run.profile.data != "coco":
-        return MemoryFeed(train, evaluation, settings, run.seed, run.device), int(settings["steps"])
-    feed = FolderFeed(train, evaluation, settings, run.seed, workers=int(settings["workers"]))
-    return feed, int(settings["steps"] or settings["epochs"] * feed.steps_per_epoch)
+    return train, evaluation, MemoryFeed(train, evaluation, settings, run.seed, run.device), int(settings["steps"])
 
 
 def evaluate(
@@ -118,7 +114,10 @@ def evaluate(
     device: str,
     most: int | None = None,
 ) -> tuple[dict[str, float], list[str]]:
-    """COCO metrics on the evaluation images, or on the first ``most``. Raises Diverged on output that is not finite."""
+    """COCO metrics on the evaluation images, or on the first ``most``.
+
+    Raises Diverged on output that is not finite.
+    """
     model.eval()
     detections = np.concatenate([np.zeros((0, 7)), *_detect(model, feed.evaluation(most), data, settings, device)])
     if most is not None:
@@ -144,7 +143,7 @@ def _detect(
         if not bool(torch.isfinite(out.logits).all() & torch.isfinite(out.boxes).all()):
             raise Diverged("the trained detector's output is not finite")
         found = decode(out, batch.sizes, settings["decode"])
-        boxes = found.boxes / batch.zoom[found.image, None]
+        boxes = found.boxes / batch.zoom[found.image].repeat(1, 2)
         wide = torch.cat((boxes[:, :2], boxes[:, 2:] - boxes[:, :2]), 1).double().cpu().numpy()
         where = batch.index[found.image].cpu().numpy()
         yield np.column_stack(
@@ -168,5 +167,3 @@ def _model_cost(model: Detector, settings: Mapping[str, Any], device: str) -> di
             "latency_ms": cost.latency_ms(lambda: model(image), repeats=10, warmup=3, device=device).median_ms,
             "peak_memory_mb": cost.peak_memory_mb(device),
         }
-
-

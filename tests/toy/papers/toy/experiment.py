@@ -69,12 +69,12 @@ def run_trial(run: Run) -> Outcome:
         metrics={"score": score, "loss": 1.0 - score},
         curves={"step": list(range(1, steps + 1)), "score": scores},
         cost={"parameters": float(toy.parameters)},
-        checkpoint=_keep(run.workdir, scores[-1] - settings["base"]),
+        checkpoint=_keep(toy, run.workdir, scores[-1] - settings["base"]),
     )
 
 
-def _keep(workdir: Path | None, learned: float) -> Path | None:
-    if workdir is None:
+def _keep(toy: Toy, workdir: Path | None, learned: float) -> Path | None:
+    if workdir is None or toy.parameters != 1:  # only the baseline is a substrate
         return None
     path = workdir / "weights.json"
     path.write_text(json.dumps({"learned": learned}))
