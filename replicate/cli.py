@@ -143,9 +143,7 @@ def _say(error: Exception) -> int:
     elif isinstance(error, OSError):
         click.echo(f"replicate: {text}; finished records are intact", err=True)
     else:
-        click.echo(
-            f"replicate: {type(error).__name__}: {text} (a bug: run again with --debug and report it)", err=True
-        )
+        click.echo(f"replicate: {type(error).__name__}: {text} (a bug: run again with --debug and report it)", err=True)
     return WRONG_REQUEST
 
 

@@ -25,18 +25,14 @@ _SAMPLE_MACS = 4
 """Bilinear interpolation weighs four neighbours."""
 
 
-def _deform_conv_flops(
-    x: Sequence[int], weight: Sequence[int], *rest: Any, out_shape: Sequence[int], **_: Any
-) -> int:
+def _deform_conv_flops(x: Sequence[int], weight: Sequence[int], *rest: Any, out_shape: Sequence[int], **_: Any) -> int:
     # weight (out, in / groups, kh, kw); every sampled value is made once for all output channels
     positions = out_shape[0] * prod(out_shape[2:])
     sampled = positions * x[1] * prod(weight[2:])
     return 2 * (prod(out_shape) * prod(weight[1:]) + _SAMPLE_MACS * sampled)
 
 
-def _grid_sample_flops(
-    x: Sequence[int], grid: Sequence[int], *rest: Any, out_shape: Sequence[int], **_: Any
-) -> int:
+def _grid_sample_flops(x: Sequence[int], grid: Sequence[int], *rest: Any, out_shape: Sequence[int], **_: Any) -> int:
     return 2 * _SAMPLE_MACS * prod(out_shape)
 
 

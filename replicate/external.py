@@ -137,9 +137,7 @@ def _value(row: _Row, name: str, raw: object) -> float:
     except ValueError as error:
         raise UserError(f"{row.where}: {name} = {text!r} is not a number") from error
     if isinstance(raw, bool) or not math.isfinite(value):
-        raise UserError(
-            f"{row.where}: {name} = {text!r} is not finite (write {_DIVERGED!r} for a run that diverged)"
-        )
+        raise UserError(f"{row.where}: {name} = {text!r} is not finite (write {_DIVERGED!r} for a run that diverged)")
     return value
 
 

@@ -225,9 +225,7 @@ class Manifest(_Model):
         ):
             problems += [f"{name} id {i!r} appears twice" for i in sorted({i for i in group if group.count(i) > 1})]
         for claim in self.claims:
-            problems += [
-                f"claim {claim.id}: unknown contrast {c!r}" for c in claim.contrasts if c not in contrast_ids
-            ]
+            problems += [f"claim {claim.id}: unknown contrast {c!r}" for c in claim.contrasts if c not in contrast_ids]
             if claim.arm is not None and claim.arm not in self.arms:
                 problems.append(f"claim {claim.id}: unknown arm {claim.arm!r}")
         for contrast in self.contrasts:

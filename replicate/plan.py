@@ -131,9 +131,7 @@ def make(
     why += _why_seeds(wanted, block, looks)
     partial = () if why else tuple(_what_is_missing(planned_arms, chosen, planned_n, block))
     # Part of the planned study: the study file still fixes all of it.
-    whole = (
-        _trials(ask, planned_arms, range(start, start + max(planned_n, len(block))), False) if not why else trials
-    )
+    whole = _trials(ask, planned_arms, range(start, start + max(planned_n, len(block))), False) if not why else trials
     study = _study(ask, max(planned_n, len(block)), whole, why, looks)
     return Plan(paper, scale, task, profile, chosen, block, trials, study, tuple(why), partial, workers)
 
@@ -251,8 +249,7 @@ def _trials(ask: _Ask, arms: Sequence[str], seeds: Iterable[int], with_code: boo
     """Seed by seed, so that pairs are complete early; within a seed, substrates first."""
     folder = None if ask.paper.inside else str(ask.paper.folder.resolve())
     code = {
-        arm: trial_code(ask.found[arm].module, ask.task.module, folder, ask.data) if with_code else ""
-        for arm in arms
+        arm: trial_code(ask.found[arm].module, ask.task.module, folder, ask.data) if with_code else "" for arm in arms
     }
     trials: list[Trial] = []
     for seed in seeds:

@@ -49,9 +49,7 @@ def of(paper: Paper) -> TaskInfo:
         name = paper.package.removeprefix("replicate.")
         return _info(name, f"{paper.package}.experiment", module, shown(paper.folder / "profiles.py"))
     if task not in known_tasks():
-        raise UserError(
-            f"{shown(paper.folder / catalog.MANIFEST)}: {unknown('task', task, [*known_tasks(), 'own'])}"
-        )
+        raise UserError(f"{shown(paper.folder / catalog.MANIFEST)}: {unknown('task', task, [*known_tasks(), 'own'])}")
     module = importlib.import_module(f"replicate.tasks.{task}.profiles")
     return _info(task, f"replicate.tasks.{task}", module, f"replicate/tasks/{task}/profiles.py")
 

@@ -99,9 +99,7 @@ def _changes(old: Study, new: Study) -> Iterable[str]:
                 yield f"{kind} {name} was added after this study was written"
             elif before[name] != digest:
                 yield f"{kind} {name} was edited after this study was written"
-        yield from (
-            f"{kind} {name} was removed after this study was written" for name in before if name not in after
-        )
+        yield from (f"{kind} {name} was removed after this study was written" for name in before if name not in after)
     if (old.profile, old.profile_version) != (new.profile, new.profile_version):
         yield f"profile {old.profile} v{old.profile_version} became {new.profile} v{new.profile_version}"
 

@@ -124,9 +124,7 @@ def _resolve(trial: Trial) -> tuple[Arm, RunTrial, Mapping[str, Metric]]:
         _imported_code[where] = provenance.trial_code(*where)
         # Libraries are imported before seeding, also those that a trial imports late: a first import may draw
         # random numbers, and a torch that comes late would miss its seed and thread count.
-        for library in sorted(
-            provenance.libraries_used(where[:2], trial.folder) & {"numpy", "torch", "torchvision"}
-        ):
+        for library in sorted(provenance.libraries_used(where[:2], trial.folder) & {"numpy", "torch", "torchvision"}):
             modules.load(library)
     if trial.code and trial.code != _imported_code[where]:
         raise RuntimeError("the code changed after the command began; run the same command again")

@@ -122,9 +122,7 @@ def trial_of(record: Record, *, folder: Path | None = None, data: Mapping[str, s
     for name in (module, task_module):
         if modules.source_of(name, at) is None:
             hint = f" in {at}" if at else ""
-            raise UserError(
-                f"record {record.key[:12]}: its module {name} is not there{hint}; give the paper's folder"
-            )
+            raise UserError(f"record {record.key[:12]}: its module {name} is not there{hint}; give the paper's folder")
     return Trial(
         spec=spec,
         slug=about.get("slug", builder.split(".")[-2] if "." in builder else builder),

@@ -56,9 +56,7 @@ def judge(
     sheet = Sheet(manifest, study, records, metrics, gate, protocol, look_alpha(study), prior)
     results = judge_contrasts(sheet)
     verdicts = judge_claims(sheet, results, checks or {}, command)
-    gates = {
-        arm: result for arm in study.keys if arm in manifest.arms and (result := sheet.gate_of(arm)) is not None
-    }
+    gates = {arm: result for arm in study.keys if arm in manifest.arms and (result := sheet.gate_of(arm)) is not None}
     notes = list(study.notes)
     if study.analysis_version != ANALYSIS_VERSION:
         notes.append(

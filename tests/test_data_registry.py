@@ -194,9 +194,7 @@ def test_a_debian_package_is_unpacked_without_installing(
     (tools / "apt-get").write_text(
         '#!/bin/sh\ncase "$2" in *=*) echo "E: gone" >&2; exit 100;; esac\n: > "$2_2_all.deb"\n'
     )
-    (tools / "dpkg-deb").write_text(
-        '#!/bin/sh\nmkdir -p "$3/usr/share"\nprintf "one two three" > "$3/usr/share/w"\n'
-    )
+    (tools / "dpkg-deb").write_text('#!/bin/sh\nmkdir -p "$3/usr/share"\nprintf "one two three" > "$3/usr/share/w"\n')
     for tool in tools.iterdir():
         tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tools}:/usr/bin:/bin")
@@ -266,8 +264,7 @@ def test_mnist5k_twin_loads_with_a_stratified_split(tmp_path: Path) -> None:
     assert np.bincount(train.labels).tolist() == [4] * 10
     assert np.bincount(test.labels).tolist() == [1] * 10
     assert all(
-        image[15 if k >= 5 else 5, 4 + 5 * (k % 5)] == 220
-        for image, k in zip(train.images, train.labels, strict=True)
+        image[15 if k >= 5 else 5, 4 + 5 * (k % 5)] == 220 for image, k in zip(train.images, train.labels, strict=True)
     )
     (tmp_path / mnist5k.FILE).write_bytes(b"no gzip")
     with pytest.raises(DataError, match="cannot be read"):
@@ -307,7 +304,5 @@ def test_a_loaders_submodules_are_part_of_a_trials_code() -> None:
 
     for name in ("coco", "scenes"):
         folder = Path(registry.loader(name).__file__ or "").parent
-        wanted = {
-            f"replicate.datasets.{name}.{path.stem}" for path in folder.glob("*.py") if path.stem != "__init__"
-        }
+        wanted = {f"replicate.datasets.{name}.{path.stem}" for path in folder.glob("*.py") if path.stem != "__init__"}
         assert wanted <= set(closure([f"replicate.datasets.{name}"]))

@@ -68,9 +68,7 @@ def _fcos_case() -> tuple[Predictions, Targets]:
     grid = make_grid([(4, 4)], (16,), "fcos")
     draws = torch.Generator().manual_seed(0)
     logits = torch.randn(2, 16, CLASSES, generator=draws, requires_grad=True)
-    out = Predictions(
-        logits, torch.rand(2, 16, 4, generator=draws) + 0.5, torch.randn(2, 16, generator=draws), grid
-    )
+    out = Predictions(logits, torch.rand(2, 16, 4, generator=draws) + 0.5, torch.randn(2, 16, generator=draws), grid)
     labels = torch.full((2, 16), CLASSES)
     boxes = torch.zeros(2, 16, 4)
     for image, where, label, box in ((0, 5, 1, (10.0, 12.0, 40.0, 50.0)), (1, 10, 0, (20.0, 20.0, 60.0, 64.0))):
@@ -178,9 +176,7 @@ def test_decoding_keeps_the_best_of_each_level_and_image() -> None:
     level_scores = [15, 14, 13, 19, 18, 17]
     best = sorted(level_scores, reverse=True)[:4]
     assert found.image.tolist() == [0] * 4 + [1]
-    assert found.scores[:4].tolist() == pytest.approx(
-        [math.sqrt(1 / (1 + math.exp(-0.1 * i))) for i in best], rel=1e-4
-    )
+    assert found.scores[:4].tolist() == pytest.approx([math.sqrt(1 / (1 + math.exp(-0.1 * i))) for i in best], rel=1e-4)
 
 
 def test_nothing_above_the_threshold_gives_no_detection() -> None:

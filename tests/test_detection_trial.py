@@ -64,9 +64,7 @@ def test_four_images_are_learned_by_heart(style: str, bar: float, monkeypatch: p
     import replicate.datasets.scenes as scenes
 
     base = scenes.render
-    monkeypatch.setattr(
-        scenes, "render", lambda split, count, **options: base("train", 4, **options), raising=False
-    )
+    monkeypatch.setattr(scenes, "render", lambda split, count, **options: base("train", 4, **options), raising=False)
     rules = {"radius": 1.5, "reach": 3.0, "positive": 0.5, "negative": 0.4}
     changes = {"style": style, "assign": rules, "steps": 150, "batch": 4, "jitter": 0.0, "flip": 0.0}
     optimizer = {"name": "adamw", "lr": 0.003, "weight_decay": 0.0}

@@ -138,9 +138,7 @@ def test_a_damaged_record_is_run_again(tmp_path: Path) -> None:
 
 def test_trials_that_measure_time_run_alone_and_last(tmp_path: Path, log: Path) -> None:
     timed = [trial("baseline", seed, sleep_s=0.05, exclusive=True) for seed in range(2)]
-    run_local(
-        [*timed, *(trial("method", seed, sleep_s=0.05) for seed in range(4))], Store(tmp_path / "s"), workers=3
-    )
+    run_local([*timed, *(trial("method", seed, sleep_s=0.05) for seed in range(4))], Store(tmp_path / "s"), workers=3)
     words = [(word, arm) for word, arm, _ in log_lines(log)]
     assert words[-4:] == [("start", "baseline"), ("end", "baseline")] * 2
     assert len(words) == 12

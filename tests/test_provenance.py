@@ -86,9 +86,7 @@ def test_closure_names_suite_modules_and_leaves_the_engine_out(folder: Path) -> 
     names = set(provenance.closure([MODULE], folder))
     assert "replicate.tasks.base" in names
     assert {"replicate_outside.toy.model", "replicate_outside.toy.late", "replicate_outside.toy.sub.inner"} <= names
-    assert not {
-        name for name in names if name.startswith(("replicate.engines", "replicate.store", "replicate.trial"))
-    }
+    assert not {name for name in names if name.startswith(("replicate.engines", "replicate.store", "replicate.trial"))}
     assert "replicate_outside.toy.stranger" not in names
     assert "replicate" not in names
 

@@ -19,9 +19,7 @@ def same(a: world.Scenes, b: world.Scenes, n: int) -> bool:
     return (
         np.array_equal(a.images[:n], b.images[:n])
         and np.array_equal(a.instances[:n], b.instances[:n])
-        and all(
-            np.array_equal(a.boxes(i), b.boxes(i)) and np.array_equal(a.labels(i), b.labels(i)) for i in range(n)
-        )
+        and all(np.array_equal(a.boxes(i), b.boxes(i)) and np.array_equal(a.labels(i), b.labels(i)) for i in range(n))
     )
 
 
@@ -144,9 +142,7 @@ def test_coco_output_is_what_pycocotools_reads(scenes: world.Scenes) -> None:
     start = 0
     for i, info in enumerate(truth["images"]):
         mine = [a for a in truth["annotations"] if a["image_id"] == info["id"]]
-        for annotation, box, mask, label in zip(
-            mine, scenes.boxes(i), scenes.masks(i), scenes.labels(i), strict=True
-        ):
+        for annotation, box, mask, label in zip(mine, scenes.boxes(i), scenes.masks(i), scenes.labels(i), strict=True):
             decoded = coco_mask.decode(annotation["segmentation"])
             assert np.array_equal(decoded.astype(bool), mask)
             assert annotation["area"] == mask.sum() == coco_mask.area(annotation["segmentation"])
@@ -184,9 +180,7 @@ def test_facts_name_what_is_in_the_scene(scenes: world.Scenes) -> None:
 
 def test_colours_are_what_a_person_would_say() -> None:
     by_name = {s.name: i for i, s in enumerate(assets.catalogue())}
-    said = {
-        n: assets.colour_name(by_name[n]) for n in ("blue_heart", "green_heart", "tomato", "banana", "black_heart")
-    }
+    said = {n: assets.colour_name(by_name[n]) for n in ("blue_heart", "green_heart", "tomato", "banana", "black_heart")}
     assert list(said.values()) == ["blue", "green", "red", "yellow", "black"]
 
 

@@ -108,9 +108,7 @@ def _image(image_id: int, name: str, height: int, width: int) -> dict[str, Any]:
     }
 
 
-def _objects(
-    scenes: Scenes, i: int, height: int, width: int, *, crowd: bool, crowd_only: bool
-) -> list[dict[str, Any]]:
+def _objects(scenes: Scenes, i: int, height: int, width: int, *, crowd: bool, crowd_only: bool) -> list[dict[str, Any]]:
     """Annotations of one image, cropped to ``height`` and ``width``; the crowd, if any, comes last."""
     found: list[dict[str, Any]] = []
     masks = scenes.masks(i)[:, :height, :width]

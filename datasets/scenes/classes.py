@@ -52,8 +52,7 @@ CLASSES: dict[str, Rule] = {
     ),
     "instrument": Rule(("musical-instrument",)),
     "book": Rule(
-        names="ledger notebook notebook_with_decorative_cover closed_book book green_book blue_book "
-        "orange_book books"
+        names="ledger notebook notebook_with_decorative_cover closed_book book green_book blue_book orange_book books"
     ),
     "sea_animal": Rule(("animal-marine", "food-marine"), without="shell coral oyster"),
     "sweet": Rule(("food-sweet",), without="honey_pot"),

@@ -94,9 +94,7 @@ def ratios_on_other_pyramids() -> Checked:
 def depth_costs() -> Checked:
     """A sweep over the depth is not at equal cost; a report shows MACs beside AP."""
     unit = plain_macs(COCO_SIZES)
-    got = [
-        macs(lambda c, n=n: SEPCHead(c, 5, depth=n, **HEADS["pconv"]), COCO_SIZES) / unit for n in (2, 3, 4, 5, 6)
-    ]
+    got = [macs(lambda c, n=n: SEPCHead(c, 5, depth=n, **HEADS["pconv"]), COCO_SIZES) / unit for n in (2, 3, 4, 5, 6)]
     ok = max(abs(a - (1.5 * n + 2)) for a, n in zip(got, (2, 3, 4, 5, 6), strict=True)) < 1e-6
     return Checked(ok, detail=f"n = 2..6: {', '.join(f'{g:.4g}' for g in got)} convolutions")
 

@@ -42,9 +42,7 @@ def literal_conv(state: dict[str, Tensor], name: str, x: Tensor, level: int, str
     for b in range(batch):
         for i in range(h):
             for j in range(w):
-                rest = [
-                    bilinear(x[b], i * stride - 1 + ty, j * stride - 1 + tx) for ty in range(3) for tx in range(3)
-                ]
+                rest = [bilinear(x[b], i * stride - 1 + ty, j * stride - 1 + tx) for ty in range(3) for tx in range(3)]
                 column = torch.stack(rest, 1)  # (C, 9)
                 if moves:
                     offset = state[name + ".offset.weight"].flatten(1) @ column.flatten()

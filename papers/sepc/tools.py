@@ -90,9 +90,7 @@ def halving(levels: int, top: int = 4) -> list[tuple[int, int]]:
     return [(top << level, top << level) for level in reversed(range(levels))]
 
 
-def pyramid(
-    sizes: Sequence[int | tuple[int, int]], channels: int = 8, batch: int = 2, seed: int = 0
-) -> list[Tensor]:
+def pyramid(sizes: Sequence[int | tuple[int, int]], channels: int = 8, batch: int = 2, seed: int = 0) -> list[Tensor]:
     """A pyramid of independent normal numbers."""
     generator = torch.Generator().manual_seed(seed)
     pairs = [s if isinstance(s, tuple) else (s, s) for s in sizes]

@@ -80,9 +80,7 @@ def plan_options(function: F) -> F:
             click.option("--set", "sets", multiple=True, metavar="ARM.OPTION=VALUE", help="Change an option."),
             click.option("--workers", type=click.IntRange(1), help="Trials at once [default: fill the cores]."),
             click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
-            click.option(
-                "--threads", type=click.IntRange(1), help="Torch threads of a trial [default: profile's]."
-            ),
+            click.option("--threads", type=click.IntRange(1), help="Torch threads of a trial [default: profile's]."),
             click.option("--data", "data", multiple=True, metavar="NAME=PATH", help="Folder of a dataset."),
         )
     ):

@@ -146,9 +146,7 @@ def export(papers: tuple[str, ...], scale: str | None, results: Path | None, to:
     for paper in catalog.find_all(papers):
         scales = [s for s in paper.manifest.scales if scale in (None, s) and store.study(paper.slug, s) is not None]
         if not scales:
-            raise UserError(
-                f"{paper.slug}: no study in {shown(store.root)}; `replicate run {paper.slug}` makes one"
-            )
+            raise UserError(f"{paper.slug}: no study in {shown(store.root)}; `replicate run {paper.slug}` makes one")
         for name in scales:
             study = api.load(paper, name, store)
             if study.stale:

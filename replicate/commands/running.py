@@ -59,12 +59,7 @@ def plan(papers: tuple[str, ...], scale: str, results: Path | None, as_json: boo
         valid = [t.key for t in made.trials if reusable(store.get(t.key), t, store)]
         answers.append((made, outlook.of(made, records, valid)))
     if as_json:
-        emit(
-            [
-                {"paper": made.paper.slug, "scale": scale, **_facts(made), **found.to_json()}
-                for made, found in answers
-            ]
-        )
+        emit([{"paper": made.paper.slug, "scale": scale, **_facts(made), **found.to_json()} for made, found in answers])
         return
     for i, (made, found) in enumerate(answers):
         click.echo("\n" * (i > 0) + _plan_text(made, found))
@@ -332,9 +327,7 @@ def calibrate(
 
     found = catalog.find(paper)
     manifest = found.manifest
-    name = arm or next(
-        (a for a, spec in manifest.arms.items() if spec.role == "baseline"), next(iter(manifest.arms))
-    )
+    name = arm or next((a for a, spec in manifest.arms.items() if spec.role == "baseline"), next(iter(manifest.arms)))
     used = manifest.scales.get(scale)  # type: ignore[call-overload]
     reserved = 0 if used is None else used.first_seed + 4 * max(used.seeds, 1)
     if first_seed < reserved:

@@ -23,9 +23,7 @@ class LabelledImages:
 
     def __post_init__(self) -> None:
         if len(self.images) != len(self.labels):
-            raise DataError(
-                f"{len(self.images)} images but {len(self.labels)} labels: the files do not fit together"
-            )
+            raise DataError(f"{len(self.images)} images but {len(self.labels)} labels: the files do not fit together")
         if len(self.labels) and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < self.num_classes:
             raise DataError(
                 f"labels run from {self.labels.min()} to {self.labels.max()}, not 0 to {self.num_classes - 1}"

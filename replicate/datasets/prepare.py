@@ -101,9 +101,7 @@ def _from_wheel(provider: Pip, work: Path, kept: Path, on_progress: Progress) ->
 def _from_deb(provider: Apt, work: Path, kept: Path, on_progress: Progress) -> None:
     for tool in ("apt-get", "dpkg-deb"):
         if shutil.which(tool) is None:
-            raise DatasetError(
-                f"{tool} is not on this system, so Debian package {provider.package} is out of reach"
-            )
+            raise DatasetError(f"{tool} is not on this system, so Debian package {provider.package} is out of reach")
     on_progress(f"fetching Debian package {provider.package} with apt-get")
     try:
         _run(["apt-get", "download", f"{provider.package}={provider.version}"], work, "apt-get")

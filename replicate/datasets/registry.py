@@ -208,9 +208,7 @@ def where(name: str, data_paths: Paths | None = None) -> Found:
             root = folders[name]
             missing = [entry for entry in provider.layout if not (root / entry).exists()]
             if missing:
-                raise DatasetError(
-                    f"dataset {name}: {root / missing[0]} is missing; see `replicate data where {name}`"
-                )
+                raise DatasetError(f"dataset {name}: {root / missing[0]} is missing; see `replicate data where {name}`")
             return Found(name, "folder", root)
         if provider.kind == "packages":
             inside = _installed(provider)

@@ -294,9 +294,7 @@ class _Driver:
             self._tell("retried", trial, message=words)
         else:
             error = f"{words}\nafter {ATTEMPTS} attempts"
-            self._write(
-                trial, trials_module.failed(trial, "failed", error, attempts=ATTEMPTS, seconds=seconds), lock
-            )
+            self._write(trial, trials_module.failed(trial, "failed", error, attempts=ATTEMPTS, seconds=seconds), lock)
         worker.release()
         worker.close()
 

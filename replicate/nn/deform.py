@@ -135,9 +135,9 @@ def _grid_form(
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
     rest_x, rest_y = _taps_at_rest((h, w), (k_h, k_w), (height, width), stride, padding, dilation, x.device, dtype)
     moved = offset.to(dtype).view(batch * groups, taps, 2, h, w)
-    grid = torch.stack(
-        (moved[:, :, 1] * (2 / width) + rest_x, moved[:, :, 0] * (2 / height) + rest_y), dim=-1
-    ).view(batch * groups, taps, h * w, 2)
+    grid = torch.stack((moved[:, :, 1] * (2 / width) + rest_x, moved[:, :, 0] * (2 / height) + rest_y), dim=-1).view(
+        batch * groups, taps, h * w, 2
+    )
     samples = F.grid_sample(
         x.to(dtype).reshape(batch * groups, channels // groups, height, width),
         grid,

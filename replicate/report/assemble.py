@@ -128,9 +128,7 @@ def _gate_lines(judgement: Judgement, gate: Gate | None, arms: Iterable[str]) ->
     return tuple(lines)
 
 
-def _check_lines(
-    manifest: Manifest, checks: Mapping[str, Checked], says: Mapping[str, str]
-) -> tuple[CheckLine, ...]:
+def _check_lines(manifest: Manifest, checks: Mapping[str, Checked], says: Mapping[str, str]) -> tuple[CheckLine, ...]:
     used: dict[str, list[str]] = {}
     for claim in manifest.claims:
         if claim.check:

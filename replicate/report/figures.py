@@ -176,9 +176,7 @@ def cost_quality(name: str, points: Sequence[Point], xlabel: str, ylabel: str, *
     with style(name):
         canvas = canvas_of(width, height)
         right = 190 if width >= 500 else 14
-        axes = canvas.add_axes(
-            (56 / width, (50 + below) / height, 1 - (56 + right) / width, 1 - (64 + below) / height)
-        )
+        axes = canvas.add_axes((56 / width, (50 + below) / height, 1 - (56 + right) / width, 1 - (64 + below) / height))
         for index, point in enumerate(points):
             _cross(axes, point, index)
         axes.grid(linewidth=0.7)
@@ -227,9 +225,7 @@ def ablation(
         panels[0].set_title("ours", loc="left")
         panels[0].set_ylabel(ylabel)
         if paper:
-            panels[1].plot(
-                [at[v] for v in paper], list(paper.values()), color=OKABE_ITO[1], marker="D", linestyle="--"
-            )
+            panels[1].plot([at[v] for v in paper], list(paper.values()), color=OKABE_ITO[1], marker="D", linestyle="--")
             panels[1].set_title("paper", loc="left")
         for axes in panels:
             axes.grid(axis="y", linewidth=0.7)

@@ -215,9 +215,7 @@ def _arms(report: PaperReport) -> str:
         ]
         for a in report.arms
     ]
-    heads = [
-        f"{escape(m)}" + (f" ({escape(report.metrics[m].unit)})" if m in report.metrics else "") for m in names
-    ]
+    heads = [f"{escape(m)}" + (f" ({escape(report.metrics[m].unit)})" if m in report.metrics else "") for m in names]
     return _table(["arm", "role", "seeds", *heads, "a trial"], body) if body else "No arm runs at this scale."
 
 

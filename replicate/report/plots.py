@@ -100,9 +100,7 @@ def _curves(report: PaperReport) -> list[Plot]:
             if mine:
                 axis = next(iter(mine[0]))
                 arms.append(figures.Curve(arm, mine[0][axis], [c[name] for c in mine], arm == baseline))
-        caption = (
-            f"Mean over seeds with its 95 % band; dashed grey: {baseline}." if baseline else "Mean over seeds."
-        )
+        caption = f"Mean over seeds with its 95 % band; dashed grey: {baseline}." if baseline else "Mean over seeds."
         diverged = sum(a.diverged for a in report.arms)
         if diverged:
             caption += f" {plural(diverged, 'diverged run')} left out here, but counted in every number."

@@ -135,9 +135,7 @@ def mark(marker: str, colour: str, label: str) -> Any:
     """A legend entry."""
     from matplotlib.lines import Line2D
 
-    return Line2D(
-        [], [], marker=marker, color=colour, linestyle="", label=label, markersize=8, markeredgecolor=colour
-    )
+    return Line2D([], [], marker=marker, color=colour, linestyle="", label=label, markersize=8, markeredgecolor=colour)
 
 
 def clip(text: str, most: int) -> str:

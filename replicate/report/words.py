@@ -42,9 +42,7 @@ LOOKS: dict[Word, Look] = {
     Word.INCONCLUSIVE_GATE: Look("open", "?", "?", "An arm did not train well enough for its result to count."),
     Word.PENDING: Look("open", "…", ".", "The planned number of seeds is not there yet."),
     Word.NOT_TESTED: Look("none", "–", "-", "This scale cannot judge it; ours is shown for orientation only."),
-    Word.BLOCKED: Look(
-        "none", "–", "-", "Data, weights, compute or people are missing, or the claim is ambiguous."
-    ),
+    Word.BLOCKED: Look("none", "–", "-", "Data, weights, compute or people are missing, or the claim is ambiguous."),
 }
 """Every word, in the order in which reports list them."""
 

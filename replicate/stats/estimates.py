@@ -34,9 +34,7 @@ def t_quantile(level: float, df: float) -> float:
     return float(stdtrit(df, level))
 
 
-def paired_differences(
-    better: Mapping[int, float], worse: Mapping[int, float], sign: float = 1.0
-) -> dict[int, float]:
+def paired_differences(better: Mapping[int, float], worse: Mapping[int, float], sign: float = 1.0) -> dict[int, float]:
     """``sign * (better - worse)`` for the seeds that both have; floating-point noise becomes an exact zero."""
     out: dict[int, float] = {}
     for seed, a in better.items():

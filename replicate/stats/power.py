@@ -54,9 +54,7 @@ def smallest_margin(n: int, sd: float, alpha: float = ALPHA, power: float = POWE
     return sd * _standard_margin(n, alpha, power)
 
 
-def _first_n(
-    standard: Callable[[int, float, float], float], target: float, alpha: float, power: float
-) -> int | None:
+def _first_n(standard: Callable[[int, float, float], float], target: float, alpha: float, power: float) -> int | None:
     if standard(MOST_SEEDS, alpha, power) > target:
         return None
     low, high = 1, MOST_SEEDS
@@ -76,9 +74,7 @@ def seeds_needed(effect: float, sd: float, alpha: float = ALPHA, power: float = 
     return _first_n(_standard_effect, effect / sd, alpha, power)
 
 
-def equivalence_seeds(
-    mean: float, margin: float, sd: float, alpha: float = ALPHA, power: float = POWER
-) -> int | None:
+def equivalence_seeds(mean: float, margin: float, sd: float, alpha: float = ALPHA, power: float = POWER) -> int | None:
     """Seeds that show a true difference ``mean`` to lie within ``margin``; None when it does not, or too many."""
     if abs(mean) >= margin or not sd > 0:
         return None

@@ -120,9 +120,7 @@ def against_absolute(
     variance = max(variance, rounding**2 / 12)
     if df <= 0 or variance <= (1e-9 * abs(mean)) ** 2:
         return None
-    return Difference(mean - theirs, math.sqrt(variance * (1 / n + 1 / m) + rounding**2 / 12), df), math.sqrt(
-        variance
-    )
+    return Difference(mean - theirs, math.sqrt(variance * (1 / n + 1 / m) + rounding**2 / 12), df), math.sqrt(variance)
 
 
 def against_gain(

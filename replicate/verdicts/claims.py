@@ -103,9 +103,7 @@ def _trained(
         found = _combined(sheet, results, claim)
     if found.word != Word.NOT_TESTED and sheet.study.claims.get(claim.id) != claim_digest(claim):
         known = claim.id in sheet.study.claims
-        return Found(
-            Word.PENDING, EDITED if known else "added after the study: needs unused seeds", keys=found.keys
-        )
+        return Found(Word.PENDING, EDITED if known else "added after the study: needs unused seeds", keys=found.keys)
     return found
 
 

@@ -119,9 +119,7 @@ def size_of_value(claim: Claim, values: Mapping[int, float], prior: Prior | None
     return _size(claim, estimate(values), compared, len(oriented))
 
 
-def size_of_gain(
-    claim: Claim, better: Mapping[int, float], worse: Mapping[int, float], prior: Prior | None
-) -> Size:
+def size_of_gain(claim: Claim, better: Mapping[int, float], worse: Mapping[int, float], prior: Prior | None) -> Size:
     """A gain B - A, both arms ours, paired by seed."""
     sign = -1.0 if claim.direction == "lower" else 1.0
     compared = against_gain(
@@ -153,9 +151,7 @@ def _size(claim: Claim, ours: Estimate, compared: tuple[Difference, float] | Non
 def correct(sizes: Mapping[str, Size], pending: int = 0) -> dict[str, Size]:
     """Holm over the two-sided p-values of "beyond the margin"; ``pending`` more claims will join the family."""
     adjusted = holm([min(1.0, 2 * min(s.p_low, s.p_high)) for s in sizes.values()] + [1.0] * pending)
-    return {
-        name: Size(**{**s.__dict__, "adjusted": p}) for (name, s), p in zip(sizes.items(), adjusted, strict=False)
-    }
+    return {name: Size(**{**s.__dict__, "adjusted": p}) for (name, s), p in zip(sizes.items(), adjusted, strict=False)}
 
 
 def word_of(size: Size, unit: str, alpha: float = ALPHA) -> tuple[Word, str]:

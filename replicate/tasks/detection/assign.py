@@ -97,9 +97,7 @@ def assign(grid: Grid, boxes: Tensor, labels: Tensor, num_classes: int, rules: M
     return _assign_centre(grid, boxes, labels, num_classes, rules["radius"], rules["reach"])
 
 
-def _assign_centre(
-    grid: Grid, boxes: Tensor, labels: Tensor, num_classes: int, radius: float, reach: float
-) -> Targets:
+def _assign_centre(grid: Grid, boxes: Tensor, labels: Tensor, num_classes: int, radius: float, reach: float) -> Targets:
     """FCOS: a position learns the smallest object in whose centre region it lies and whose size suits its level.
 
     Level ``l`` takes objects whose farthest side lies within ``reach * stride`` (8 in the paper) but not within

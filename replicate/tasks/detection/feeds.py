@@ -174,9 +174,7 @@ class _TrainSteps(Dataset[Batch]):
         if self._epoch != epoch:
             self._epoch, self._plan = epoch, self._order(epoch)
         draws = torch.rand(self.batch, generator=generator(self.seed, "augment", step))
-        return _collate(
-            self.data, self._plan[place], (draws < float(self.settings["flip"])).tolist(), self.settings
-        )
+        return _collate(self.data, self._plan[place], (draws < float(self.settings["flip"])).tolist(), self.settings)
 
 
 class _EvalBatches(Dataset[Batch]):

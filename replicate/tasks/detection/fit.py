@@ -88,8 +88,7 @@ class Trainer:
         Raises Diverged on a loss that is not finite or exploded.
         """
         points = {
-            round(self.steps * (k + 1) / self.settings["curve_points"])
-            for k in range(self.settings["curve_points"])
+            round(self.steps * (k + 1) / self.settings["curve_points"]) for k in range(self.settings["curve_points"])
         }
         every = int(self.settings["checkpoint_every"])
         self.model.train()

@@ -9,9 +9,7 @@ METRICS: dict[str, Metric] = {
     "loss": Metric(unit="nats", higher_is_better=False, worst=10.0, says="one minus the score"),
 }
 
-_GATE = Gate(
-    metric="score", floor=0.3, untrained=0.1, long_run=0.5, why="three times untrained; more than half of 0.5"
-)
+_GATE = Gate(metric="score", floor=0.3, untrained=0.1, long_run=0.5, why="three times untrained; more than half of 0.5")
 
 PROFILES: dict[str, Profile] = {
     "tiny": Profile(
