@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from replicate.errors import UserError, near_misses, unknown
 
@@ -33,8 +33,7 @@ def root() -> Path:
     return here / "papers" if here is not None else SUITE / "papers"
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """What a list shows of one paper, without loading its manifest."""
 
     slug: str
@@ -86,7 +85,8 @@ def index() -> list[Entry]:
     return [head(folder) for folder in folders()]
 
 
-_TOP = re.compile(r"^([A-Za-z_]\w*):[ \t]*(.*)$", re.MULTILINE)
+_NEXT_KEY = re.compile(r"^[^\s#-]", re.MULTILINE)
+_ITEM = re.compile(r"^( *)- ", re.MULTILINE)
 _PLAIN = re.compile(r"""[A-Za-z0-9][^#:{}\[\]&*!|>'"%@`]*""")
 _QUOTED = re.compile(r'"([^"\\]*)"|\'((?:[^\']|\'\')*)\'')
 
@@ -101,36 +101,44 @@ def head(folder: Path) -> Entry:
         text = (folder / MANIFEST).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         return Entry(folder.name, folder, f"(unreadable: {error})", 0, "?", 0)
-    keys = {m[1]: m for m in _TOP.finditer(text)}
-    title, year, family = (_scalar(keys, name) for name in ("title", "year", "family"))
-    claims = _count_items(text, keys.get("claims"))
+    text = "\n" + text
+    title, year, family = (_scalar(text, name) for name in ("title", "year", "family"))
+    claims = _count_items(text, "claims")
     if title is None or year is None or family is None or claims is None or not year.isdigit():
         return _slow_head(folder)
     return Entry(folder.name, folder, title, int(year), family, claims)
 
 
-def _scalar(keys: dict[str, re.Match[str]], name: str) -> str | None:
-    if name not in keys:
+def _value(text: str, key: str) -> tuple[str, int] | None:
+    """Text behind a top-level key, and where its line ends."""
+    at = text.find(f"\n{key}:")
+    if at < 0:
         return None
-    value = re.sub(r"\s+#.*$", "", keys[name][2]).strip()
-    following = keys[name].string[keys[name].end() : keys[name].end() + 2]
-    if following[1:2] in (" ", "\t"):  # the value goes on below
+    start = at + len(key) + 2
+    end = text.find("\n", start)
+    end = len(text) if end < 0 else end
+    value = text[start:end]
+    return re.sub(r"(^|\s)#.*$", "", value).strip(), end
+
+
+def _scalar(text: str, key: str) -> str | None:
+    found = _value(text, key)
+    if found is None or text[found[1] + 1 : found[1] + 2] in (" ", "\t"):  # the value goes on below
         return None
-    if quoted := _QUOTED.fullmatch(value):
+    if quoted := _QUOTED.fullmatch(found[0]):
         return quoted[1] if quoted[1] is not None else quoted[2].replace("''", "'")
-    return value if _PLAIN.fullmatch(value) else None
+    return found[0] if _PLAIN.fullmatch(found[0]) else None
 
 
-def _count_items(text: str, section: re.Match[str] | None) -> int | None:
+def _count_items(text: str, key: str) -> int | None:
     """Items of a block list under a top-level key; None when it is not a plain block list."""
-    if section is None or section[2].strip():
+    found = _value(text, key)
+    if found is None or found[0]:
         return None
-    after = _TOP.search(text, section.end())
-    body = text[section.end() : after.start() if after else len(text)]
-    first = re.search(r"^([ ]*)- ", body, re.MULTILINE)
-    if first is None:
-        return None
-    return len(re.findall(rf"^{first[1]}- ", body, re.MULTILINE))
+    after = _NEXT_KEY.search(text, found[1] + 1)
+    body = text[found[1] : after.start() if after else len(text)]
+    first = _ITEM.search(body)
+    return None if first is None else body.count(f"\n{first[1]}- ")
 
 
 def _slow_head(folder: Path) -> Entry:

@@ -5,28 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from replicate.engines.base import Event, Trial
 from replicate.records import Record
+from replicate.tables import duration
 from replicate.tasks.base import Metric
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
-
-
-def duration(seconds: float) -> str:
-    """``35 ms``, ``42 s``, ``3 min 20 s``, ``1 h 05 min``."""
-    if seconds < 0.0995:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 class Display:
@@ -132,8 +119,7 @@ class Display:
     def _result(self, trial: Trial, record: Record) -> str:
         time = duration(record.seconds)
         if not record.done:
-            lines = (record.error or record.status).strip().splitlines()
-            return f"{record.status} after {time}: {lines[-1]}"
+            return f"{record.status} after {time}: {reason(record)}"
         name, metric = self.primary.get(trial.slug, (trial.profile.metric, Metric(unit="")))
         value = record.metrics.get(name)
         number = "" if value is None else f"{name} {value:.4g} {metric.unit}".rstrip() + ", "
@@ -154,20 +140,6 @@ def name_of(trial: Trial | None) -> str:
     return "" if trial is None else f"{trial.slug} {trial.arm} seed {trial.spec.seed}"
 
 
-def columns(rows: list[tuple[Any, ...]], head: tuple[str, ...], width: int | None = None) -> str:
-    """A plain table; the last column is cut to the terminal's width when there is one."""
-    table = [head, *[tuple(str(cell) for cell in row) for row in rows]]
-    widths = [max(len(row[i]) for row in table) for i in range(len(head))]
-    lines = []
-    for row in table:
-        cells = [
-            cell.rjust(w) if _numeric(rows, i) else cell.ljust(w)
-            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        ]
-        line = "  ".join(cells).rstrip()
-        lines.append(line if width is None or len(line) <= width else line[: width - 1] + "…")
-    return "\n".join(lines)
-
-
-def _numeric(rows: list[tuple[Any, ...]], column: int) -> bool:
-    return bool(rows) and all(isinstance(row[column], (int, float)) for row in rows)
+def reason(record: Record) -> str:
+    """First line of a record's error: what happened, without where."""
+    return (record.error or record.status).strip().splitlines()[0]

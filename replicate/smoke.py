@@ -9,6 +9,7 @@ from pathlib import Path
 from replicate import plan
 from replicate.catalog import Paper
 from replicate.contract import Line
+from replicate.display import reason
 from replicate.engines.local import run_local
 from replicate.errors import UserError
 from replicate.plan import Plan
@@ -72,8 +73,7 @@ def _arm_line(made: Plan, arm: str, record: Record | None) -> Line:
     if record is None:
         return Line(name, False, "left no record")
     if record.status != "ok":
-        last = (record.error or record.status).strip().splitlines()[-1]
-        return Line(name, False, f"{record.status}: {last}")
+        return Line(name, False, f"{record.status}: {reason(record)}")
     if made.profile.metric not in record.metrics:
         return Line(name, False, f"its record has no {made.profile.metric!r}, the profile's metric")
     strange = sorted(set(record.metrics) - set(made.task.metrics))

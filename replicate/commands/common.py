@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import os
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,7 +12,6 @@ from typing import Any, TypeVar
 import click
 
 from replicate.errors import UserError
-from replicate.tasks.base import SCALES
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -43,6 +43,35 @@ class Budget(click.ParamType):  # type: ignore[type-arg]
         return parts[0] * 3600 + parts[1] * 60 + parts[2]
 
 
+class ScaleName(click.ParamType):  # type: ignore[type-arg]
+    """One of the scales, known only when it is needed: the words live with the tasks, which take time to import."""
+
+    name = "scale"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """``[smoke|quick|...]``."""
+        from replicate.tasks.base import SCALES
+
+        return f"[{'|'.join(SCALES)}]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name itself, or an error with near misses."""
+        from replicate.errors import unknown
+        from replicate.tasks.base import SCALES
+
+        if value not in SCALES:
+            raise unknown("scale", str(value), SCALES)
+        return str(value)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        """Scales that begin so."""
+        from click.shell_completion import CompletionItem
+
+        from replicate.tasks.base import SCALES
+
+        return [CompletionItem(scale) for scale in SCALES if scale.startswith(incomplete)]
+
+
 def paper_argument(function: F) -> F:
     """PAPER, a slug or a folder."""
     return click.argument("paper", shell_complete=_slugs)(function)
@@ -55,7 +84,7 @@ def papers_argument(required: bool = True) -> Callable[[F], F]:
 
 def scale_option(default: str | None = "quick") -> Callable[[F], F]:
     """--scale."""
-    return click.option("--scale", type=click.Choice(SCALES), default=default, show_default=default is not None)
+    return click.option("--scale", type=ScaleName(), default=default, show_default=default is not None)
 
 
 def results_option(function: F) -> F:
@@ -108,12 +137,11 @@ def words(text: str | None) -> list[str] | None:
 
 def emit(value: Any) -> None:
     """Print JSON."""
+    import json
+
     click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
 def terminal_width() -> int | None:
     """Columns of the terminal; None when the output goes elsewhere and nothing should be cut."""
-    import shutil
-    import sys
-
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    return os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else None

@@ -33,7 +33,7 @@ def data() -> None:
 def list_(data: tuple[str, ...], as_json: bool) -> None:
     """All datasets: licence, size, and whether they are on this machine."""
     from replicate.datasets import registry
-    from replicate.display import columns
+    from replicate.tables import columns
 
     given = pairs(data, "--data")
     rows = []

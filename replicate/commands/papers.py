@@ -16,7 +16,7 @@ from replicate.errors import UserError, near_misses
 def list_(family: str | None, as_json: bool) -> None:
     """All papers of the suite, by slug."""
     from replicate import catalog
-    from replicate.display import columns
+    from replicate.tables import columns
 
     entries = catalog.index()
     if family is not None:
@@ -44,8 +44,8 @@ def list_(family: str | None, as_json: bool) -> None:
 def show(paper: str, as_json: bool) -> None:
     """What one paper claims and how it is tested."""
     from replicate import catalog
-    from replicate.display import columns
     from replicate.loading import shown
+    from replicate.tables import columns
 
     found = catalog.find(paper)
     m = found.manifest

@@ -89,7 +89,7 @@ def report(
         studies = [s for s in _known(paper, store) if scale in (None, s.plan.scale)]
         if not studies and papers:
             # nothing was run: today's plan says which claims are structural, and that the rest is PENDING
-            first = scale or next(iter(paper.manifest.scales))
+            first = scale or next((s for s in paper.manifest.scales if s != "smoke"), "smoke")
             studies = [api.load(paper, first, store)]  # type: ignore[arg-type]
         if studies:
             groups[paper.slug] = [study.report() for study in studies]
@@ -171,8 +171,8 @@ def export(papers: tuple[str, ...], scale: str | None, results: Path | None, to:
 def judge(paper: str, file: Path, scale: str, as_json: bool) -> None:
     """Verdicts on numbers that you measured elsewhere, by the same rules."""
     from replicate import catalog, exact, machine, profiles
-    from replicate.display import columns
     from replicate.external import judge_external
+    from replicate.tables import columns
 
     found = catalog.find(paper)
     task = profiles.of(found)

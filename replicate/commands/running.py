@@ -78,7 +78,7 @@ def _facts(made: Plan) -> dict[str, Any]:
 
 
 def _plan_text(made: Plan, found: Any) -> str:
-    from replicate.display import columns, duration
+    from replicate.tables import columns, duration
 
     cost = found.estimate
     seeds = f"seeds {made.seeds[0]}-{made.seeds[-1]}" if len(made.seeds) > 1 else f"seed {made.seeds[0]}"
@@ -207,6 +207,7 @@ def _study_json(study: Study) -> dict[str, Any]:
 def _print_study(study: Study, page: Path | None) -> None:
     from rich.console import Console
 
+    from replicate.display import reason
     from replicate.loading import shown
     from replicate.report import terminal
 
@@ -222,8 +223,7 @@ def _print_study(study: Study, page: Path | None) -> None:
         if outcome.pending:
             click.echo(f"{len(outcome.pending)} trials not started; the same command goes on: {study.command}")
         for record in outcome.failed[:5]:
-            last = (record.error or record.status).strip().splitlines()[-1]
-            click.echo(f"failed: {record.key[:12]} {record.spec.builder} seed {record.spec.seed}: {last}")
+            click.echo(f"failed: {record.key[:12]} {record.spec.builder} seed {record.spec.seed}: {reason(record)}")
         if len(outcome.failed) > 5:
             click.echo(f"failed: {len(outcome.failed) - 5} more")
     if page is not None:

@@ -1,7 +1,7 @@
 """Arms and measurement: does a skip connection help a deep network to fit two spirals?
 
-A paper that fits a shared task (``task: detection`` in paper.yaml) needs no ``run_trial`` and no profiles.py: then its
-arms are all that stands here.
+A paper that fits a shared task (``task: detection`` in paper.yaml) needs no ``run_trial`` and no profiles.py: then
+its arms are all that stands here.
 """
 
 from __future__ import annotations
