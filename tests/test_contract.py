@@ -119,9 +119,7 @@ def test_a_new_paper_keeps_the_contract_at_once(tmp_path: Path) -> None:
     folder = scaffold.create("fresh_paper", tmp_path)
     lines = list(contract.check(catalog.find(folder)))
     assert failures(lines) == []
-    assert {"schema", "import time", "README table", "smoke residual", "other seed plain"} <= {
-        n.name for n in lines
-    }
+    assert {"schema", "import time", "README table", "smoke residual", "other seed plain"} <= {n.name for n in lines}
     assert all("PAPER_SLUG" not in path.read_text() for path in folder.iterdir() if path.is_file())
     assert (folder / "test_fresh_paper.py").is_file()
 
