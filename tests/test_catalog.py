@@ -46,8 +46,8 @@ def test_index_agrees_with_the_yaml_reader() -> None:
         'title: "Colon: inside"\nyear: 2020\nfamily: detection\nclaims:\n  - id: a\n  - id: b\n',
         "title: 'It''s'\nyear: 2020\nfamily: x # note\nclaims:\n- id: a\n  values:\n  - 1\n  - 2\n- id: b\n",
         "title: >\n  Two\n  lines\nyear: 2020\nfamily: x\nclaims: [{id: a}, {id: b}]\n",
-        "title: goes\n  on here\nyear: 2020\nfamily: x\nclaims:\n\n  # a note\n  - id: a\n\n  - id: b\nscales: {}\n",  # noqa: E501
-        'title: "esc \\u00e9"\nyear: 2020\nfamily: x\nclaims:\n  - id: a\n    notes: |\n      - no item\n  - id: b\n',  # noqa: E501
+        "title: goes\n  on here\nyear: 2020\nfamily: x\nclaims:\n\n  # a note\n  - id: a\n\n  - id: b\nscales: {}\n",
+        'title: "esc \\u00e9"\nyear: 2020\nfamily: x\nclaims:\n  - id: a\n    notes: |\n      - no item\n  - id: b\n',
     ],
 )
 def test_head_reads_every_way_to_write_it(tmp_path: Path, text: str) -> None:
