@@ -1,7 +1,7 @@
 """Start-up of the command line against a bare interpreter: ``python benchmarks/startup.py [REPEATS]``.
 
 Prints CPU and wall milliseconds (medians) and their ratio to ``python -c pass``. ``list`` runs on the papers that are
-there, and on a made-up suite of 90 papers, each a copy of the longest manifest. Bars: help 120 ms, list 250 ms.
+there, and on a made-up suite of 90 papers, each a copy of the longest manifest. Bars: 120 ms and 250 ms.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from replicate.tasks.base import DataError
 IMPORT_LIMIT_S = 1.0
 """CPU seconds that experiment.py may take to import, libraries not counted."""
 LEAST_SEEDS = 5
-_JUDGED = ("quick", "long", "gpu", "full")
+_JUDGED = ("quick", "long", "gpu")
 _MAY_IMPORT = ("tasks", "nn", "cuda", "datasets", "cost")
 _EMPTY_WORDS = {"", "?", "-", "tbd", "unknown", "somewhere"}
 _COUNTS = ("mac", "macs", "flop", "flops")
@@ -134,7 +134,8 @@ def _tasks(paper: Paper) -> Iterator[str]:
             continue
         profile = task.profiles[spec.profile]
         trained = any(scale in c.scales for c in manifest.contrasts)
-        if scale in _JUDGED and trained and profile.gate is None and not profile.exclusive:
+        reduced = scale in _JUDGED and profile.protocol == "reduced"
+        if reduced and trained and profile.gate is None and not profile.exclusive:
             yield f"scale {scale}: profile {spec.profile} has no validity gate"
     if "smoke" not in manifest.scales:
         yield "there is no smoke scale"
@@ -319,5 +320,7 @@ def readme_line(paper: Paper) -> Line:
         fresh = markdown.readme_is_fresh(path, *(study.report() for study in api.reference_studies(paper)))
     except (UserError, DataError) as error:
         return Line("README table", False, str(error))
+    except Exception as error:  # whatever checks.py raises when it is imported: its own line says so too
+        return Line("README table", False, f"{type(error).__name__}: {error}")
     cure = f"run `replicate report {shown(paper.folder)} --readme`"
     return Line("README table", fresh, "fresh" if fresh else f"is not what the reference records give; {cure}")
