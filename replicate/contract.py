@@ -134,8 +134,8 @@ def _tasks(paper: Paper) -> Iterator[str]:
             continue
         profile = task.profiles[spec.profile]
         trained = any(scale in c.scales for c in manifest.contrasts)
-        reduced = scale in _JUDGED and profile.protocol == "reduced"
-        if reduced and trained and profile.gate is None and not profile.exclusive:
+        # a gate is a measured number: the scales that a CPU can run have one; a GPU's waits for its first records
+        if scale in ("quick", "long") and trained and profile.gate is None and not profile.exclusive:
             yield f"scale {scale}: profile {spec.profile} has no validity gate"
     if "smoke" not in manifest.scales:
         yield "there is no smoke scale"

@@ -89,7 +89,7 @@ def test_faults_are_found(tmp_path: Path, file: str, old: str, new: str, name: s
 
 SMOKE_FAULTS = [
     ("experiment.py", 'gauss(0.0, toy.own_noise)', "gauss(0.0, toy.own_noise) + time.perf_counter()", "same seed baseline"),  # noqa: E501
-    ("experiment.py", 'f"shared {run.seed}").gauss(0.0, settings["noise"])', '"x").gauss(0.0, 0.0) - own', "other seed baseline"),  # noqa: E501
+    ("experiment.py", 'f"shared {run.seed}").gauss(0.0, settings["noise"])', '"x").gauss(0.0, 0.0) - own', "other seed method"),  # noqa: E501
     ("experiment.py", '"loss": 1.0 - score', '"lost": 1.0 - score', "smoke placebo"),
     ("experiment.py", "return Toy(level, 3, sleep_s=sleep_s, fault=fault)", 'return Toy(level, 3, fault="error")', "smoke method"),  # noqa: E501
 ]  # fmt: skip
