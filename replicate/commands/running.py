@@ -99,8 +99,8 @@ def _plan_text(made: Plan, found: Any) -> str:
     for reach in found.reach:
         words_ = " / ".join(word.value for word in reach.words)
         effect = "" if reach.smallest_effect is None else f"sees {reach.smallest_effect:.3g} or more; "
-        rows.append((reach.claim, reach.kind, words_, effect + reach.says))
-    return "\n".join(lines) + "\n" + columns(rows, ("claim", "kind", "can become", "why"), terminal_width())
+        rows.append((reach.claim, reach.kind, effect + reach.says, words_))
+    return "\n".join(lines) + "\n" + columns(rows, ("claim", "kind", "how", "can become"), terminal_width())
 
 
 def _status_lines(made: Plan) -> list[str]:

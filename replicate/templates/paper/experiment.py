@@ -20,19 +20,19 @@ from .model import Net
 
 
 @arm()
-def plain(*, depth: int = 8, width: int = 16) -> nn.Module:
+def plain(*, depth: int = 8, width: int = 16) -> Net:
     """Baseline: no skip connection."""
     return Net(depth=depth, width=width, skip="none")
 
 
 @arm()
-def residual(*, depth: int = 8, width: int = 16) -> nn.Module:
+def residual(*, depth: int = 8, width: int = 16) -> Net:
     """Method: each block adds its input to its output."""
     return Net(depth=depth, width=width, skip="identity")
 
 
 @arm()
-def doubled(*, depth: int = 8, width: int = 16) -> nn.Module:
+def doubled(*, depth: int = 8, width: int = 16) -> Net:
     """Placebo: each block adds its output to itself, equal in parameters and FLOPs."""
     return Net(depth=depth, width=width, skip="doubled")
 
@@ -56,7 +56,7 @@ def run_trial(run: Run) -> Outcome:
     data = torch.Generator().manual_seed(run.seed)
     train_x, train_y = spirals(s["points"], s["turns"], s["noise"], data)
     test_x, test_y = spirals(s["points"], s["turns"], s["noise"], data)
-    net: nn.Module = run.arm.build(**run.arm.options).to(run.device)
+    net: Net = run.arm.build(**run.arm.options).to(run.device)
     optimizer = torch.optim.Adam(net.parameters(), lr=s["lr"])
     curve: dict[str, list[float]] = {"step": [], "loss": []}
     for step in range(1, s["steps"] + 1):
@@ -65,7 +65,7 @@ def run_trial(run: Run) -> Outcome:
         if not math.isfinite(loss.item()):
             raise Diverged(f"loss is {loss.item()} at step {step}")  # a result, scored at the metric's worst
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
         if step % max(1, s["steps"] // 20) == 0:
             curve["step"].append(step)
