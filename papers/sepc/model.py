@@ -54,7 +54,9 @@ class LevelConv(nn.Module):
     With ``deform=False`` it is an ordinary convolution. With ``deform=True`` it owns a convolution ``offset`` that
     predicts dy, dx of the nine taps from the tensor that is being convolved, and uses it for target levels
     ``start_level <= level < end_level``. ``offsets="frozen"`` fixes that convolution at random weights of standard
-    deviation ``offset_std / sqrt(9 C)``: a control with moving samples that nothing has learned to move.
+    deviation ``offset_std / sqrt(9 C)``, that is to offsets of ``offset_std`` pixels (root mean square) for inputs of
+    unit mean square: a control with moving samples that nothing has learned to move. One pixel is what learned
+    offsets come to (see ``offset_rms``).
     """
 
     def __init__(
