@@ -1,4 +1,4 @@
-# make demo   set up and judge the first paper (about ten minutes on two cores)
+# make demo   set up and judge the first paper (about twenty minutes on two cores)
 # make test   set up and run every test
 # make lint   ruff and mypy;  make bench  the benchmark scripts;  make wheel  the distribution
 VENV ?= .venv
