@@ -210,11 +210,11 @@ def test_arms_share_parameter_names() -> None:
 
 def test_kernels_start_as_in_the_paper() -> None:
     torch.manual_seed(0)
-    head = SEPCHead(64, 2, depth=1)
-    assert float(head.pconvs[0].same.weight.detach().std()) == pytest.approx(0.01, rel=0.02)
-    assert not any(
-        float(p.abs().max()) for n, p in head.named_parameters() if ".offset." in n or n.endswith("conv.bias")
-    )
+    start = {name: value.detach() for name, value in SEPCHead(64, 2, depth=1).named_parameters()}
+    assert float(start["pconvs.0.same.weight"].std()) == pytest.approx(0.01, rel=0.02)
+    zeros = [name for name in start if ".offset." in name or name.endswith(("same.bias", "1.bias", "conv.bias"))]
+    assert len(zeros) == 15
+    assert not any(bool(start[name].any()) for name in zeros)
 
 
 def test_builder_passes_its_options_on() -> None:
