@@ -1,12 +1,12 @@
 """Records on disk: one file a record, written at once or not at all, checked when read. Below the root:
 
-  runs/ab/<key>.jsonl     line 1 the record, line 2 the SHA-256 of line 1
-  stale/<key>/            records that newer code replaced: nothing is lost
-  set_aside/              files that were damaged or edited by hand
-  studies/                study files, written before a run
-  checkpoints/            checkpoints that other trials start from, by SHA-256
-  work/ab/<key>/          a trial's private folder while it is unfinished
-  locks/                  who runs what; a lock vanishes with its process
+runs/ab/<key>.jsonl     line 1 the record, line 2 the SHA-256 of line 1
+stale/<key>/            records that newer code replaced: nothing is lost
+set_aside/              files that were damaged or edited by hand
+studies/                study files, written before a run
+checkpoints/            checkpoints that other trials start from, by SHA-256
+work/ab/<key>/          a trial's private folder while it is unfinished
+locks/                  who runs what; a lock vanishes with its process
 """
 
 from __future__ import annotations
